@@ -1,0 +1,1 @@
+"""HTTP: routes, schemas, errors, uploads, the client and the commands `serve` and `submit`; never torch."""

@@ -1,0 +1,57 @@
+"""The HTTP application: `uvicorn api.app:create_app --factory`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from api import job_routes, problems, result_routes, service_routes
+from api.context import Context
+from api.request_id import RequestIdMiddleware
+from worker.settings import Settings
+
+_DESCRIPTION = """
+Send the CT of an ear, get back where modiolus, scala tympani, scala vestibuli and the bony labyrinth are: meshes with
+vertex correspondence across patients, and voxel masks on the grid of the image.
+
+1. `POST /v1/jobs` with the NIfTI file and, for a raw CT, its landmarks: **202** and the address of the job.
+2. `GET` that address until its `state` is `succeeded`, `failed`, `canceled` or `expired`.
+3. Fetch the files that `links.results` names.
+
+Errors are RFC 9457 problem documents (`application/problem+json`). """
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Give the application.
+
+    Args:
+        settings: None to read them from the environment.
+
+    Raises:
+        SettingsError: when no Redis server is named.
+    """
+    context = Context.of(Settings() if settings is None else settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        """Close the connections at the end."""
+        yield
+        context.close()
+
+    app = FastAPI(
+        title="cochlear",
+        version=version("cochlear"),
+        summary="Segmentation of the cochlea in CT, implanted or not.",
+        description=_DESCRIPTION + service_routes.NOTICE,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        lifespan=lifespan,
+    )
+    app.state.context = context
+    app.add_middleware(RequestIdMiddleware)
+    problems.install(app)
+    for routes in (service_routes, job_routes, result_routes):
+        app.include_router(routes.router)
+    return app

@@ -1,0 +1,54 @@
+"""What the routes work with: settings, records, files and queue of one application."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from worker.artifacts import ArtifactStore
+from worker.job_store import JobStore
+from worker.queue import JobQueue
+from worker.settings import Settings
+
+
+@dataclass(frozen=True)
+class Context:
+    """The parts of a running service that HTTP touches.
+
+    Attributes:
+        settings: limits and names.
+        store: the job records.
+        artifacts: the files of the jobs.
+        queue: announces jobs.
+    """
+
+    settings: Settings
+    store: JobStore
+    artifacts: ArtifactStore
+    queue: JobQueue
+
+    @classmethod
+    def of(cls, settings: Settings) -> Context:
+        """Give the parts for these settings; connections are made when first used."""
+        return cls(
+            settings,
+            JobStore(settings.required_redis_url(), settings.stale_after_s),
+            ArtifactStore(settings.artifacts_url),
+            JobQueue(settings),
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.store.close()
+        self.queue.close()
+
+
+def _context(request: Request) -> Context:
+    """Give the context of the application that handles a request."""
+    return cast("Context", request.app.state.context)
+
+
+ContextOf = Annotated[Context, Depends(_context)]
+"""Route parameter that receives the context."""

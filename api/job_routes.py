@@ -1,0 +1,183 @@
+"""Routes of jobs: submit, look, list, remove."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import anyio
+import anyio.to_thread
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from api.context import Context, ContextOf
+from api.problems import ServiceError
+from api.schemas import Job, JobPage, problem_responses
+from api.submission import accept, check_upload
+from api.uploads import receive_upload
+from model.meshes.formats import MESH_FORMATS
+from worker import lifecycle
+from worker.jobs import JobRecord
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+JobId = Annotated[str, Path(description="Id of the job.", max_length=64)]
+_RETRY_AFTER = {"Retry-After": "1"}
+# Checks read whole images into memory; more at once would only compete for it.
+_checks = anyio.CapacityLimiter(2)
+
+_FORM: Mapping[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "image": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "The ear as NIfTI (.nii or .nii.gz): a raw CT, or a prepared crop.",
+                        },
+                        "landmarks": {
+                            "type": "string",
+                            "contentMediaType": "application/json",
+                            "description": "JSON with at least three of the landmarks RW, C, A, OW, V; needed for a "
+                            "raw CT.",
+                            "example": '{"side": "left", "space": "RAS", "unit": "mm", "landmarks": '
+                            '{"RW": [-16.2, -95.5, -97.4], "C": [-21.6, -93.4, -96.6], "A": [-22.7, -96.1, -96.1]}}',
+                        },
+                        "side": {"type": "string", "enum": ["left", "right"], "description": "Laterality of the ear."},
+                        "bundle": {
+                            "type": "string",
+                            "description": "Name of a model bundle; the default one when absent.",
+                            "example": "cochlea-ct-v1",
+                        },
+                        "formats": {
+                            "type": "string",
+                            "description": "Mesh formats to put into the results, separated by commas: "
+                            + ", ".join(MESH_FORMATS)
+                            + ". Any other is still made on request.",
+                            "default": "vtk,stl",
+                        },
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=Job,
+    responses=problem_responses(400, 409, 413, 415, 422, 503),
+    openapi_extra=dict(_FORM),
+    summary="Submit an ear",
+)
+async def submit(request: Request, context: ContextOf) -> Response:
+    """Take an image, check all of it, and queue the job.
+
+    The answer names the job in `Location`; ask there until its state is final.
+    """
+    settings = context.settings
+    settings.uploads_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    target = settings.uploads_dir / f"{uuid.uuid4()}.part"
+    try:
+        upload = await receive_upload(request, target, settings.max_upload_bytes)
+        submission = await anyio.to_thread.run_sync(check_upload, upload, settings, limiter=_checks)
+        record = await anyio.to_thread.run_sync(accept, context, submission, target)
+        job = await anyio.to_thread.run_sync(_job, context, record, request)
+    finally:
+        target.unlink(missing_ok=True)
+    return JSONResponse(_json(job), 202, {"Location": job.links.self_, **_RETRY_AFTER})
+
+
+@router.get("", response_model=JobPage, responses=problem_responses(422, 503), summary="List jobs")
+def list_jobs(
+    request: Request,
+    context: ContextOf,
+    limit: Annotated[int, Query(ge=1, le=100, description="How many jobs at most.")] = 20,
+    before: Annotated[int | None, Query(ge=0, description="Continue a list; taken from `next`.")] = None,
+) -> JobPage:
+    """Give jobs, latest first, page by page."""
+    records = context.store.page(limit, before)
+    jobs = [_job(context, record, request) for record in records]
+    more = len(records) == limit and context.store.page(1, records[-1].sequence)
+    return JobPage(jobs=jobs, next=f"{_base(request)}?limit={limit}&before={records[-1].sequence}" if more else None)
+
+
+@router.get("/{job_id}", response_model=Job, responses=problem_responses(404, 503), summary="Look at a job")
+def show(request: Request, context: ContextOf, job_id: JobId) -> Response:
+    """Give a job; with `If-None-Match` 304 while nothing has changed, and `Retry-After` while it is not finished."""
+    record = find_job(context, job_id)
+    job = _json(_job(context, record, request))
+    response = JSONResponse(job)
+    tag = f'"{hashlib.sha256(bytes(response.body)).hexdigest()}"'
+    headers = {"ETag": tag, "Cache-Control": "no-cache", **({} if record.state.finished else _RETRY_AFTER)}
+    if matches(request, tag):
+        return Response(status_code=304, headers=headers)
+    response.headers.update(headers)
+    return response
+
+
+@router.delete(
+    "/{job_id}",
+    response_model=None,
+    responses={
+        202: {"model": Job, "description": "The job is canceled, or will be as soon as its worker notices."},
+        204: {"description": "The finished job, its record and all its files are erased."},
+        **problem_responses(404, 503),
+    },
+    summary="Cancel or erase a job",
+)
+def remove(request: Request, context: ContextOf, job_id: JobId) -> Response:
+    """Cancel a job that is not finished; erase one that is."""
+    canceled = lifecycle.request_cancel(context.store, job_id)
+    if canceled is not None:
+        if canceled.state.finished:
+            context.artifacts.erase(job_id)
+        return JSONResponse(_json(_job(context, canceled, request)), 202, _RETRY_AFTER)
+    find_job(context, job_id)
+    # The record goes first: whoever still sees it finds the files, and files left by a crash here are swept up.
+    context.store.remove(job_id)
+    context.artifacts.erase(job_id)
+    return Response(status_code=204)
+
+
+def find_job(context: Context, job_id: str) -> JobRecord:
+    """Give the record of a job.
+
+    Raises:
+        ServiceError: when there is none.
+    """
+    record = context.store.get(job_id)
+    if record is None:
+        raise ServiceError("no-such-job", "There is no such job", "no job has this id, or it was erased")
+    return record
+
+
+def matches(request: Request, tag: str) -> bool:
+    """Tell whether the client has the representation with this entity tag (RFC 9110, section 13.1.2)."""
+    given = request.headers.get("if-none-match", "")
+    return given.strip() == "*" or tag in (part.strip().removeprefix("W/") for part in given.split(","))
+
+
+def _job(context: Context, record: JobRecord, request: Request) -> Job:
+    """Give what is said about a record."""
+    return Job.of(record, context.store.queue_position(record.id), _base(request))
+
+
+def _base(request: Request) -> str:
+    """Give the address of the job collection behind whatever prefix a proxy adds."""
+    return f"{request.scope.get('root_path', '').rstrip('/')}/v1/jobs"
+
+
+def _json(job: Job) -> dict[str, Any]:
+    """Give a job as JSON values."""
+    return job.model_dump(mode="json", by_alias=True)

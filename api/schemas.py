@@ -1,0 +1,184 @@
+"""What the service says about jobs, models and itself, with examples for the OpenAPI document."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.problems import Problem, problem_of
+from worker.jobs import JobRecord, JobState
+
+_ID = "0d1f7d0c-93a4-4b0e-8f0c-5a7f6f0a3c11"
+
+
+class JobLinks(BaseModel):
+    """Where to go from a job."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    self_: str = Field(alias="self", description="The job itself.")
+    results: dict[str, str] = Field(description="Result files by name; empty until the job has succeeded.")
+
+
+class Job(BaseModel):
+    """A job."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "id": _ID,
+                "state": "running",
+                "stage": "register",
+                "progress": 0.4,
+                "attempt": 1,
+                "queue_position": None,
+                "created_at": "2026-01-05T09:30:00Z",
+                "started_at": "2026-01-05T09:30:01Z",
+                "finished_at": None,
+                "bundle": "cochlea-ct-v1",
+                "side": "left",
+                "links": {"self": f"/v1/jobs/{_ID}", "results": {}},
+                "warnings": [],
+                "problem": None,
+            }
+        }
+    )
+
+    id: str
+    state: JobState = Field(description="Where the job stands.")
+    stage: str | None = Field(
+        description="What the worker does: load, check, align, resample, register, mesh, mask, write, publish."
+    )
+    progress: float = Field(ge=0, le=1, description="Share of the work that is done.")
+    attempt: int = Field(ge=0, description="How often a worker began it.")
+    queue_position: int | None = Field(description="Place in the queue, 1 for the next; null when it does not wait.")
+    created_at: datetime
+    started_at: datetime | None = Field(description="When the current attempt began.")
+    finished_at: datetime | None
+    bundle: str = Field(description="Name of the model bundle.")
+    side: Literal["left", "right"] = Field(description="Laterality the job is computed with.")
+    links: JobLinks
+    warnings: list[str] = Field(description="Remarks on the input and the result.")
+    problem: Problem | None = Field(description="Why the job failed; null unless it did.")
+
+    @classmethod
+    def of(cls, record: JobRecord, queue_position: int | None, base: str) -> Job:
+        """Give what is said about a record.
+
+        Args:
+            record: the record.
+            queue_position: its place in the queue.
+            base: address of the job collection as the client sees it, such as `/v1/jobs`.
+        """
+        address = f"{base}/{record.id}"
+        results = {name: f"{address}/{name}" for name in sorted(record.files) if not name.startswith("meshes.")}
+        return cls(
+            id=record.id,
+            state=record.state,
+            stage=record.stage,
+            progress=record.progress,
+            attempt=record.attempt,
+            queue_position=queue_position,
+            created_at=record.created_at,
+            started_at=record.started_at,
+            finished_at=record.finished_at,
+            bundle=record.bundle,
+            side=record.side,
+            links=JobLinks.model_validate({"self": address, "results": results}),
+            warnings=list(record.warnings),
+            problem=None if record.failure is None else problem_of(record.failure, instance=address),
+        )
+
+
+class JobPage(BaseModel):
+    """Some jobs, latest first."""
+
+    jobs: list[Job]
+    next: str | None = Field(
+        description="Address of the jobs before these; null at the end.", examples=["/v1/jobs?limit=20&before=41"]
+    )
+
+
+class ModelStructure(BaseModel):
+    """A structure a model segments."""
+
+    id: str = Field(examples=["scala_tympani"])
+    code: str = Field(examples=["ST"])
+    label: int = Field(description="Value in the label map.", examples=[2])
+    name: str = Field(examples=["Scala tympani"])
+
+
+class Model(BaseModel):
+    """A model bundle the service offers."""
+
+    name: str = Field(description="What the field `bundle` of a job takes.", examples=["cochlea-ct-v1"])
+    version: str = Field(examples=["1.0.0"])
+    default: bool = Field(description="Whether it is used when a job names none.")
+    digest: str = Field(description="SHA-256 of the manifest, which holds those of all other files.")
+    intended_use: str
+    limits: list[str] = Field(description="What it is known not to do.")
+    licence: str
+    citation: str | None
+    structures: list[ModelStructure]
+
+
+class ModelList(BaseModel):
+    """The models on offer."""
+
+    models: list[Model]
+
+
+class Health(BaseModel):
+    """Whether the service lives."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Check(BaseModel):
+    """One condition of being ready."""
+
+    ok: bool
+    reason: str = Field(description="What was found.", examples=["1 worker beats"])
+
+
+class Readiness(BaseModel):
+    """Whether jobs are taken and worked on."""
+
+    ready: bool
+    checks: dict[str, Check] = Field(
+        examples=[
+            {
+                "redis": {"ok": True, "reason": "takes writes"},
+                "worker": {"ok": True, "reason": "1 worker beats"},
+                "bundle": {"ok": True, "reason": "cochlea-ct-v1 is there"},
+            }
+        ]
+    )
+
+
+class LinkMap(BaseModel):
+    """The addresses of the service."""
+
+    name: str = "cochlear"
+    version: str = Field(examples=["0.1.0"])
+    notice: str = Field(description="What the results may be used for.", examples=["Research use only."])
+    links: dict[str, str] = Field(examples=[{"jobs": "/v1/jobs", "models": "/v1/models"}])
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Give the OpenAPI entries of routes that may answer with problems of these statuses."""
+    return {status: {"model": Problem, "description": _MEANINGS[status]} for status in statuses}
+
+
+_MEANINGS = {
+    400: "The body is malformed.",
+    404: "There is no such job or result.",
+    409: "The state of the job or model does not allow it yet.",
+    410: "The job has expired; its files are gone.",
+    413: "The upload is too large.",
+    415: "The content type is not taken.",
+    422: "The input cannot be used.",
+    503: "The service cannot take it at the moment.",
+}

@@ -1,0 +1,153 @@
+"""From an upload to an accepted job: everything that can be refused is refused before anything is kept."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from api.context import Context
+from api.problems import ServiceError
+from api.uploads import Upload
+from model.bundle import Bundle, default_checkpoints, find_bundle, load_bundle
+from model.bundle.schema import BUNDLE_NAME
+from model.errors import OptionError, UnknownBundleError
+from model.geometry.landmarks import Landmarks, Side
+from model.meshes.formats import MESH_FORMATS
+from model.outputs.write import DEFAULT_FORMATS
+from model.request import check_request
+from model.volumes.volume import ImageLimits
+from worker.jobs import JobRecord
+from worker.settings import Settings
+
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A request that was found usable.
+
+    Attributes:
+        bundle: name of the bundle.
+        side: the settled laterality.
+        stated_side: the laterality as sent, or None.
+        landmarks: the landmarks, or None.
+        formats: mesh formats to write.
+        warnings: remarks of the checks.
+    """
+
+    bundle: str
+    side: Side
+    stated_side: Side | None
+    landmarks: Landmarks | None
+    formats: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def check_upload(upload: Upload, settings: Settings) -> Submission:
+    """Check fields, bundle and image of an upload; reads the whole image.
+
+    Raises:
+        InputError: when any of it cannot be used.
+    """
+    fields = upload.fields
+    side = _side(fields.get("side"))
+    formats = _formats(fields.get("formats"))
+    landmarks = Landmarks.parse(fields["landmarks"]) if "landmarks" in fields else None
+    bundle = fields.get("bundle", settings.bundle)
+    limits = ImageLimits(max_file_bytes=settings.max_upload_bytes)
+    model = named_bundle(bundle, settings.checkpoints)
+    checked = check_request(
+        upload.image, landmarks=landmarks, side=side, frame=model.frame, limits=limits, intensity=model.intensity
+    )
+    return Submission(bundle, checked.side, side, landmarks, formats, checked.warnings)
+
+
+def accept(context: Context, submission: Submission, image: Path) -> JobRecord:
+    """Keep the image, make the record, announce the job; all of it or nothing.
+
+    Raises:
+        ServiceError: when too many jobs wait.
+        RedisError, OperationalError: when Redis is away.
+    """
+    if context.store.queue_length() >= context.settings.max_queued:
+        raise ServiceError(
+            "queue-full",
+            "The queue is full",
+            "too many jobs wait",
+            expected=f"fewer than {context.settings.max_queued} waiting jobs",
+            found=f"{context.store.queue_length()}",
+            hint="try again later",
+            retry_after_s=30,
+        )
+    now = context.store.now()
+    job_id = str(uuid.uuid4())
+    with image.open("rb") as stream:
+        compressed = stream.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+    record = JobRecord(
+        id=job_id,
+        created_at=now,
+        updated_at=now,
+        bundle=submission.bundle,
+        side=submission.side,
+        stated_side=submission.stated_side,
+        formats=submission.formats,
+        landmarks=None if submission.landmarks is None else submission.landmarks.to_json(),
+        input_name="input.nii.gz" if compressed else "input.nii",
+        warnings=submission.warnings,
+    )
+    try:
+        context.artifacts.put_input(job_id, record.input_name, image)
+        placed = context.store.create(record)
+        context.queue.send(job_id)
+    except BaseException:
+        context.artifacts.erase(job_id)
+        context.store.withdraw(job_id)
+        raise
+    return placed
+
+
+def named_bundle(name: str, checkpoints: Path | None) -> Bundle:
+    """Give a bundle by its name, all of its files verified.
+
+    Raises:
+        BundleError: when there is none of that name, or it is damaged.
+    """
+    folder = default_checkpoints() if checkpoints is None else checkpoints
+    # A path that comes over HTTP must never be looked up, nor a name that is a folder elsewhere.
+    path = find_bundle(name, folder) if re.fullmatch(BUNDLE_NAME, name) else None
+    if path is None or path.parent != folder:
+        raise UnknownBundleError(
+            "the model bundle is not known",
+            expected="the name of a bundle, as GET /v1/models lists them",
+            found=ascii(name[:80]),
+            field="bundle",
+        )
+    return load_bundle(path)
+
+
+def _side(text: str | None) -> Side | None:
+    """Read the field `side`."""
+    if text is None:
+        return None
+    if text not in ("left", "right"):
+        raise OptionError("the side is not known", expected="left or right", found=ascii(text[:80]), field="side")
+    return cast("Side", text)
+
+
+def _formats(text: str | None) -> tuple[str, ...]:
+    """Read the field `formats`: names separated by commas."""
+    if text is None:
+        return DEFAULT_FORMATS
+    names = tuple(dict.fromkeys(name.strip().lower() for name in text.split(",")))
+    unknown = [name for name in names if name not in MESH_FORMATS]
+    if unknown:
+        raise OptionError(
+            "a mesh format is not known",
+            expected="some of " + ", ".join(MESH_FORMATS) + ", separated by commas",
+            found=ascii(unknown[0][:80]),
+            field="formats",
+        )
+    return names

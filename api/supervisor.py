@@ -1,0 +1,224 @@
+"""Redis, worker and HTTP on one machine, started and stopped together."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+from typing import NoReturn
+
+import uvicorn
+
+from model.errors import InputError, RunError
+from worker.embedded_redis import EmbeddedRedis
+from worker.job_store import JobStore
+from worker.processes import start_child, stop_child
+from worker.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 0.25
+_WORKER_GRACE_S = 10.0
+_SHORT_LIFE_S = 10.0
+_MAX_SHORT_LIVES = 3
+
+
+class DataFolderError(InputError):
+    """The data folder cannot be used."""
+
+    code = "data-folder"
+    title = "The data folder cannot be used"
+
+
+class _StopRequested(BaseException):
+    """SIGINT or SIGTERM came; not an `Exception`, so that nothing on the way handles it."""
+
+
+def serve(settings: Settings, host: str, port: int, announce: Callable[[str], None]) -> None:
+    """Run the whole service until SIGINT or SIGTERM.
+
+    Args:
+        settings: without a Redis address, a private server is started in the data folder.
+        host: address to listen on.
+        port: port to listen on; 0 takes a free one.
+        announce: called with the address of the service once jobs are taken and worked on.
+
+    Raises:
+        DataFolderError: another service runs on the data folder, or it cannot be written.
+        RunError: a part does not start, or Redis ended.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(_stop_signals())
+            stack.enter_context(_locked(settings))
+            listener = stack.enter_context(_listener(host, port))
+            if settings.redis_url is None:
+                redis: EmbeddedRedis | None = stack.enter_context(EmbeddedRedis(settings.data_dir))
+                settings = settings.model_copy(update={"redis_url": redis.url if redis else None})
+            else:
+                redis = None
+            worker = stack.enter_context(_Worker(settings))
+            asyncio.run(_run(settings, listener, worker, redis, announce))
+        except _StopRequested:
+            _log.info("stopping")
+
+
+async def _run(
+    settings: Settings,
+    listener: socket.socket,
+    worker: _Worker,
+    redis: EmbeddedRedis | None,
+    announce: Callable[[str], None],
+) -> None:
+    """Serve HTTP and look after the children until told to stop."""
+    # Imported here, so that the worker starts up while this takes its time.
+    from api.app import create_app
+
+    config = uvicorn.Config(create_app(settings), log_level="warning", timeout_graceful_shutdown=5)
+    server = uvicorn.Server(config)
+    watch = asyncio.create_task(_watch(server, worker, redis))
+    ready = asyncio.create_task(_announce_when_ready(settings, listener, announce))
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        ready.cancel()
+        watch.cancel()
+        # A child that ended is the reason of the stop, and is reported.
+        await asyncio.gather(ready, return_exceptions=True)
+    if watch.done() and not watch.cancelled() and watch.exception() is not None:
+        raise watch.exception() or RunError("a part of the service ended")
+
+
+async def _watch(server: uvicorn.Server, worker: _Worker, redis: EmbeddedRedis | None) -> None:
+    """Start a worker that died again; stop everything when Redis ended or workers keep dying."""
+    try:
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            worker.revive()
+            if redis is not None and not redis.running:
+                raise RunError("the embedded Redis server ended", hint="see redis/redis.log in the data folder")
+    except RunError:
+        server.should_exit = True
+        raise
+
+
+async def _announce_when_ready(settings: Settings, listener: socket.socket, announce: Callable[[str], None]) -> None:
+    """Wait for the worker, then tell the address."""
+    store = JobStore(settings.required_redis_url(), settings.stale_after_s)
+    while not await asyncio.to_thread(store.live_workers):
+        await asyncio.sleep(0.1)
+    store.close()
+    host, port = listener.getsockname()[:2]
+    announce(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+
+
+class _Worker:
+    """The worker process, running while used as a context manager."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Remember what the worker is told."""
+        told = {"COCHLEAR_DATA_DIR": str(settings.data_dir), "COCHLEAR_REDIS_URL": settings.required_redis_url()}
+        self._environment = {**os.environ, **told}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
+        self._short_lives = 0
+
+    def __enter__(self) -> _Worker:
+        """Start the worker."""
+        self._start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the worker; it gives its job back."""
+        if self._process is not None:
+            stop_child(self._process, _WORKER_GRACE_S)
+
+    def revive(self) -> None:
+        """Start the worker again when it has ended.
+
+        Raises:
+            RunError: when it ended soon after its start, several times in a row.
+        """
+        if self._process is None or self._process.poll() is None:
+            return
+        lived = time.monotonic() - self._started_at
+        self._short_lives = self._short_lives + 1 if lived < _SHORT_LIFE_S else 0
+        if self._short_lives >= _MAX_SHORT_LIVES:
+            raise RunError("the worker ends again and again", found=f"exit status {self._process.returncode}")
+        _log.warning("the worker ended with status %s and is started again", self._process.returncode)
+        self._start()
+
+    def _start(self) -> None:
+        """Start the process; -P keeps the working directory out of the module search path.
+
+        Should this process be killed, the worker is killed too: its job is found abandoned and tried again.
+        """
+        command = [sys.executable, "-P", "-m", "worker"]
+        self._process = start_child(command, self._environment, signal.SIGKILL)
+        self._started_at = time.monotonic()
+
+
+@contextmanager
+def _stop_signals() -> Iterator[None]:
+    """Turn the first SIGINT or SIGTERM into `_StopRequested`; later ones are ignored, as stopping is bounded."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        raise _StopRequested
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _locked(settings: Settings) -> Iterator[None]:
+    """Hold the data folder for this service alone; the kernel releases it however the process ends."""
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = (settings.data_dir / "serve.lock").open("w")
+    except OSError as error:
+        raise DataFolderError(
+            "the data folder cannot be written", expected="a folder of your own", found=str(error.strerror).lower()
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataFolderError(
+                "another service runs on this data folder",
+                expected="one service per data folder",
+                found="a running one",
+                hint="stop it, or give another --data-dir",
+            ) from error
+        yield
+
+
+@contextmanager
+def _listener(host: str, port: int) -> Iterator[socket.socket]:
+    """Give a socket that listens; taken early, so that a port in use is told before anything is started."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((host, port), family=family, backlog=256)
+    except OSError as error:
+        raise InputError(
+            "the address cannot be listened on",
+            expected="a free port of this machine",
+            found=f"{host}:{port}, {str(error.strerror or error).lower()}",
+            hint="give another --host or --port",
+        ) from error
+    with listener:
+        yield listener

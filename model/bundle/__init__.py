@@ -1,0 +1,23 @@
+"""Model bundles: one directory holds one model. Nothing in here imports torch."""
+
+from model.bundle.bundle import Bundle, load_bundle, verify_bundle
+from model.bundle.find import bundle_names, default_checkpoints, find_bundle, list_bundles
+from model.bundle.manifest_file import bundle_digest, read_manifest
+from model.bundle.schema import BundleDescription, BundleManifest
+from model.bundle.write import add_files, write_bundle
+
+__all__ = [
+    "Bundle",
+    "BundleDescription",
+    "BundleManifest",
+    "add_files",
+    "bundle_digest",
+    "bundle_names",
+    "default_checkpoints",
+    "find_bundle",
+    "list_bundles",
+    "load_bundle",
+    "read_manifest",
+    "verify_bundle",
+    "write_bundle",
+]

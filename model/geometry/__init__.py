@@ -1,0 +1,1 @@
+"""Spaces, the canonical frame, landmarks and the alignment between patient and frame."""

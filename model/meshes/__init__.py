@@ -1,0 +1,1 @@
+"""Triangle surfaces: the type, its connectivity, its files."""

@@ -1,0 +1,41 @@
+"""Smoothing of surfaces that keeps their volume."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse import coo_matrix, csr_matrix, diags
+
+from model.meshes.mesh import SurfaceMesh
+
+
+def umbrella(mesh: SurfaceMesh) -> csr_matrix:
+    """Give the (N, N) matrix that replaces every vertex by the mean of its neighbours."""
+    count = len(mesh.vertices)
+    a, b = mesh.triangles[:, [0, 1, 2]].ravel(), mesh.triangles[:, [1, 2, 0]].ravel()
+    ones = np.ones(2 * len(a))
+    adjacency = coo_matrix((ones, (np.r_[a, b], np.r_[b, a])), shape=(count, count)).tocsr()
+    adjacency.data[:] = 1.0
+    degree = np.maximum(np.asarray(adjacency.sum(axis=1)).ravel(), 1)
+    return csr_matrix(diags(1 / degree) @ adjacency)
+
+
+def taubin_smooth(mesh: SurfaceMesh, iterations: int, shrink: float = 0.5, grow: float = -0.53) -> SurfaceMesh:
+    """Smooth a surface without shrinking it.
+
+    Args:
+        mesh: any triangle surface.
+        iterations: pairs of a shrinking and a growing step.
+        shrink: factor of the shrinking step, positive.
+        grow: factor of the growing step, negative and larger in size.
+
+    Returns:
+        The surface with moved vertices.
+
+    Source: Taubin, "A signal processing approach to fair surface design", SIGGRAPH 1995.
+    """
+    mean = umbrella(mesh)
+    vertices = mesh.vertices
+    for _ in range(iterations):
+        for factor in (shrink, grow):
+            vertices = vertices + factor * (mean @ vertices - vertices)
+    return mesh.with_vertices(vertices)

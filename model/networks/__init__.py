@@ -1,0 +1,1 @@
+"""Neural networks; importing their modules imports torch."""

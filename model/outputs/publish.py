@@ -1,0 +1,58 @@
+"""Making a folder of results appear complete or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from model.errors import OptionError
+
+
+@contextmanager
+def published_folder(out: Path, marker: str) -> Iterator[Path]:
+    """Give a temporary folder next to `out` that takes its place when the block ends without an error.
+
+    A new or empty `out` appears in one step. When `out` holds an earlier result, its files of the same names are
+    replaced and others left alone; the marker is taken away first and comes back last, so that a folder with the
+    marker always holds one complete result.
+
+    Args:
+        out: folder to publish; its parent is made when it is missing.
+        marker: name of a file that every complete result has.
+
+    Raises:
+        OptionError: when `out` is a file, or a folder of something else.
+    """
+    if out.is_symlink() and not out.exists():
+        raise OptionError("the output folder cannot be used", expected="a folder", found="a broken link")
+    if out.exists() and not out.is_dir():
+        raise OptionError("the output folder cannot be used", expected="a folder or a new name", found="a file")
+    earlier = out.is_dir() and any(out.iterdir())
+    if earlier and not (out / marker).is_file():
+        raise OptionError(
+            "the output folder holds other files",
+            expected="a new folder, an empty one, or one with an earlier result",
+            hint="choose another folder",
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+        staging = Path(folder) / "result"
+        staging.mkdir()
+        yield staging
+        if earlier:
+            _replace_entries(staging, out, marker)
+        else:
+            staging.replace(out)
+
+
+def _replace_entries(staging: Path, out: Path, marker: str) -> None:
+    """Move the entries of one folder over those of another, the marker last."""
+    (out / marker).unlink()
+    for entry in sorted(staging.iterdir(), key=lambda entry: entry.name == marker):
+        target = out / entry.name
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
+        entry.replace(target)

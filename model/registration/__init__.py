@@ -1,0 +1,1 @@
+"""Displacement fields and what they do to points; importing its modules imports torch."""

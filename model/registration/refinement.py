@@ -1,0 +1,134 @@
+"""Refinement of a registration on the image itself: the labyrinth's surface is drawn to the edge between lumen and bone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.ndimage import binary_dilation
+from torch import Tensor
+
+from model.meshes.mesh import SurfaceMesh
+from model.registration.control_grid import expand_all, sample_spanning
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RefinementOptions:
+    """How the refinement runs; lengths in millimetres.
+
+    Attributes:
+        levels: control points per axis over the whole crop, coarse to fine; each stage frees one more level.
+        steps: optimiser steps of each stage.
+        learning_rate: Adam step, voxels.
+        depths_mm: distances from the surface, inward and outward, at which the image is compared.
+        contrast: difference between inside and outside, in units of the intensity range of 2, beyond which an edge
+            counts no more than any other.
+        stiffness: weight of the squared second differences of the field, voxels.
+        restraint: weight of the squared displacement, voxels.
+        metal: intensity from which a voxel counts as metal; the image within `metal_margin_mm` of it is not looked at.
+        metal_margin_mm: see `metal`.
+    """
+
+    levels: tuple[int, ...] = (4, 6, 10, 16, 24)
+    steps: int = 50
+    learning_rate: float = 0.2
+    depths_mm: tuple[float, ...] = (0.2, 0.4, 0.6)
+    contrast: float = 0.5
+    stiffness: float = 0.05
+    restraint: float = 0.0005
+    metal: float = 2.0
+    metal_margin_mm: float = 1.0
+
+
+def refine(
+    image: npt.NDArray[np.float32],
+    visible: npt.NDArray[np.bool_],
+    surface_ijk: SurfaceMesh,
+    spacing_mm: float,
+    options: RefinementOptions,
+) -> list[Tensor]:
+    """Find the smooth field that draws a surface to where the image is darker inside than outside.
+
+    Args:
+        image: [I, J, K] crop, intensities in [-1, 1] (metal above).
+        visible: [I, J, K], False where the image says nothing (outside the field of view, near metal).
+        surface_ijk: the labyrinth as registered so far, crop voxels, outward.
+        spacing_mm: voxel of the crop.
+        options: how the refinement runs.
+
+    Returns:
+        One (3, g, g, g) control grid per level, crop voxels, over the crop: a point x of the registered atlas moves to
+        x + field(x).
+    """
+    grid = image.shape
+    stack = torch.from_numpy(np.stack([image, visible.astype(np.float32)]))
+    vertices = torch.from_numpy(surface_ijk.vertices).float()
+    triangles = torch.from_numpy(surface_ijk.triangles.astype(np.int64))
+    depths = torch.tensor(options.depths_mm) / spacing_mm
+    area = _vertex_areas(vertices, triangles)
+    coefficients = [torch.zeros(3, g, g, g, requires_grad=True) for g in options.levels]
+    samples = (48, 48, 48)
+    for stage in range(1, len(coefficients) + 1):
+        free = coefficients[:stage]
+        optimiser = torch.optim.Adam(free, lr=options.learning_rate)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.steps, options.learning_rate / 20)
+        for _ in range(options.steps):
+            field = expand_all(free, samples)
+            moved = vertices + sample_spanning(field, vertices, grid)
+            normals = _normals(moved.detach(), triangles)
+            bending = sum((field.diff(n=2, dim=a).square().sum(0).mean() for a in (1, 2, 3)), field.new_zeros(()))
+            loss = (
+                _edge_loss(stack, moved, normals, area, depths, grid, options.contrast)
+                + options.stiffness * bending
+                + options.restraint * field.square().sum(0).mean()
+            )
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+    return [level.detach() for level in coefficients]
+
+
+def visible_part(
+    image_hu: npt.NDArray[np.float32], seen: npt.NDArray[np.bool_], spacing_mm: float, options: RefinementOptions
+) -> npt.NDArray[np.bool_]:
+    """Give where the image can be trusted: inside the field of view and away from metal."""
+    reach = max(1, round(options.metal_margin_mm / spacing_mm))
+    metal = binary_dilation(image_hu >= options.metal, iterations=reach)
+    return seen & ~metal
+
+
+def _edge_loss(
+    stack: Tensor, moved: Tensor, normals: Tensor, area: Tensor, depths: Tensor, grid: tuple[int, ...], contrast: float
+) -> Tensor:
+    """Give the area-weighted mean of inside minus outside, each pair limited to the stated contrast."""
+    offsets = depths[:, None, None] * normals[None]
+    inside = sample_spanning(stack, (moved[None] - offsets).reshape(-1, 3), grid).unflatten(0, (len(depths), -1))
+    outside = sample_spanning(stack, (moved[None] + offsets).reshape(-1, 3), grid).unflatten(0, (len(depths), -1))
+    step = contrast * torch.tanh((inside[..., 0] - outside[..., 0]) / contrast)
+    weight = area * (inside[..., 1] * outside[..., 1]).detach()
+    return (weight * step).sum() / area.sum() / len(depths)
+
+
+def _normals(vertices: Tensor, triangles: Tensor) -> Tensor:
+    """Give (N, 3) outward unit normals."""
+    a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
+    faces = torch.linalg.cross(b - a, c - a)
+    normals = torch.zeros_like(vertices)
+    for corner in range(3):
+        normals.index_add_(0, triangles[:, corner], faces)
+    return torch.nn.functional.normalize(normals, dim=1)
+
+
+def _vertex_areas(vertices: Tensor, triangles: Tensor) -> Tensor:
+    """Give (N,) areas of the surface that each vertex stands for."""
+    a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
+    faces = torch.linalg.cross(b - a, c - a).norm(dim=1) / 6
+    areas = vertices.new_zeros(len(vertices))
+    for corner in range(3):
+        areas.index_add_(0, triangles[:, corner], faces)
+    return areas

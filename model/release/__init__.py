@@ -1,0 +1,1 @@
+"""Reading the published release: its weights, atlas and activation maps."""

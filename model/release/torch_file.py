@@ -1,0 +1,43 @@
+"""Reading the torch files of the published release without running what they hold."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from model.errors import ReleaseError
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read the network's tensors of `best.pth`: a torch file `{"model": state dict, "optimizer": ...}`.
+
+    Only tensors and plain containers are read (`weights_only`), so nothing in the file is executed.
+
+    Args:
+        path: the file, or the folder of the experiment that holds `checkpoints/best.pth`.
+
+    Raises:
+        ReleaseError: the file is missing, damaged, holds anything else or values that are not finite.
+    """
+    file = path / "checkpoints" / "best.pth" if path.is_dir() else path
+    if not file.is_file():
+        raise ReleaseError("the weights are missing", expected=file.name, hint="name the experiment's folder or file")
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, TypeError, KeyError, EOFError, OSError) as error:
+        raise ReleaseError(
+            "the weights cannot be read",
+            expected="a torch file of tensors",
+            found=f"{type(error).__name__} while reading {file.name}",
+            hint="fetch the file again; files that hold more than tensors are refused",
+        ) from error
+    state = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ReleaseError("the weights cannot be used", expected='tensors under "model"', found="something else")
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise ReleaseError("the weights cannot be used", expected="finite values", found=f"NaN in {name}")
+    return {str(name): tensor for name, tensor in state.items()}

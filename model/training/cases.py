@@ -1,0 +1,85 @@
+"""Training cases: an image of an ear in the canonical crop and where every atlas vertex lies in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from model.errors import InputError
+
+
+@dataclass(frozen=True)
+class TrainingCase:
+    """One ear with known correspondence.
+
+    Attributes:
+        image_hu: (n, n, n) int16 CT covering the canonical crop, n its voxels or a divisor of them.
+        vertices_ijk: (N, 3) float32 positions of the atlas vertices, structures in the order of the bundle.
+    """
+
+    image_hu: npt.NDArray[np.int16]
+    vertices_ijk: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class CaseSet:
+    """Cases that share one atlas.
+
+    Attributes:
+        cases: the cases.
+        atlas_vertices_ijk: (N, 3) float32 atlas positions of the same vertices.
+        counts: vertices of each structure, in order.
+    """
+
+    cases: tuple[TrainingCase, ...]
+    atlas_vertices_ijk: npt.NDArray[np.float32]
+    counts: Mapping[str, int]
+
+    def save(self, path: Path) -> None:
+        """Write all cases into one compressed .npz."""
+        np.savez_compressed(
+            path,
+            images=np.stack([case.image_hu for case in self.cases]),
+            vertices=np.stack([case.vertices_ijk for case in self.cases]),
+            atlas=self.atlas_vertices_ijk,
+            structures=np.array(list(self.counts)),
+            counts=np.array(list(self.counts.values())),
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> CaseSet:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: not such a file.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                images, vertices = stored["images"], stored["vertices"]
+                counts = {str(name): int(n) for name, n in zip(stored["structures"], stored["counts"], strict=True)}
+                atlas = stored["atlas"]
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError("the training cases cannot be read", expected="a file written by this project") from error
+        cases = tuple(TrainingCase(image, points) for image, points in zip(images, vertices, strict=True))
+        return cls(cases, atlas, counts)
+
+
+def merge(sets: Sequence[CaseSet]) -> CaseSet:
+    """Put sets that share an atlas together.
+
+    Raises:
+        InputError: none given, or they do not share the atlas.
+    """
+    if not sets:
+        raise InputError("there are no training cases", expected="at least one set of cases")
+    first = sets[0]
+    for other in sets[1:]:
+        if dict(other.counts) != dict(first.counts) or not np.allclose(
+            other.atlas_vertices_ijk, first.atlas_vertices_ijk
+        ):
+            raise InputError("the sets of training cases do not share one atlas")
+    return CaseSet(tuple(case for part in sets for case in part.cases), first.atlas_vertices_ijk, first.counts)

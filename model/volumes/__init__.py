@@ -1,0 +1,1 @@
+"""Patient images: reading, judging, resampling, intensities, writing."""

@@ -1,0 +1,1 @@
+"""Job record, artifact storage, queue, worker and embedded Redis."""

@@ -1,0 +1,143 @@
+"""Files of jobs behind fsspec: the stored image and the published results.
+
+Layout under the root: `<id>/input.nii.gz` (or `input.nii`) and `<id>/results/...`. Results appear all at once and once:
+on a local folder by one rename of a finished folder, elsewhere by a marker that is written last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from worker.jobs import ResultFile
+
+_CHUNK = 2**20
+_MARKER = ".published"
+_ATTEMPT = ".attempt-"
+
+
+class ArtifactStore:
+    """The files of all jobs.
+
+    Args:
+        url: root of the store, a local path or any fsspec address (`s3://bucket/prefix`).
+    """
+
+    def __init__(self, url: str) -> None:
+        """Find the file system of the address."""
+        self._fs, self._root = fsspec.core.url_to_fs(url)
+        self._local = isinstance(self._fs, LocalFileSystem)
+
+    def put_input(self, job_id: str, name: str, image: Path) -> None:
+        """Take over the checked image of a job; the given file is gone afterwards."""
+        target = self._path(job_id, name)
+        if self._local:
+            Path(target).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            shutil.move(image, target)
+        else:
+            self._fs.put_file(str(image), target)
+            image.unlink()
+
+    @contextmanager
+    def local_file(self, job_id: str, name: str) -> Iterator[Path]:
+        """Give a stored file as a local path for the time of the block."""
+        if self._local:
+            yield Path(self._path(job_id, name))
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            target = Path(folder) / Path(name).name
+            self._fs.get_file(self._path(job_id, name), str(target))
+            yield target
+
+    @contextmanager
+    def staging(self, job_id: str) -> Iterator[Path]:
+        """Give a local path, yet to be made, to write results to; what is left of it is erased after the block.
+
+        On a local store it lies beside the results, so that publishing is a rename within one file system.
+        """
+        parent = Path(self._path(job_id)) if self._local else None
+        folder = Path(tempfile.mkdtemp(prefix=_ATTEMPT, dir=parent))
+        try:
+            yield folder / "results"
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def tidy(self, job_id: str) -> None:
+        """Erase what attempts that were killed left beside the results."""
+        for folder in Path(self._path(job_id)).glob(f"{_ATTEMPT}*") if self._local else ():
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def publish(self, job_id: str, folder: Path) -> bool:
+        """Make a finished folder the job's results; tell whether it did, False when there are results already."""
+        if self.is_published(job_id):
+            return False
+        target = self._path(job_id, "results")
+        if not self._local:
+            self._fs.put(f"{folder}/", f"{target}/", recursive=True)
+            self._fs.pipe_file(f"{target}/{_MARKER}", b"")
+            return True
+        try:
+            # rename() onto a folder that is not empty fails, so of two publishers one wins.
+            os.rename(folder, target)
+        except OSError:
+            if self.is_published(job_id):
+                return False
+            raise
+        return True
+
+    def is_published(self, job_id: str) -> bool:
+        """Tell whether a job has results."""
+        target = self._path(job_id, "results")
+        return bool(self._fs.exists(target if self._local else f"{target}/{_MARKER}"))
+
+    def describe_results(self, job_id: str) -> dict[str, ResultFile]:
+        """Give digest and size of every published file, by name relative to the results."""
+        root = self._path(job_id, "results")
+        names = sorted(path[len(root) + 1 :] for path in self._fs.find(root))
+        return {name: self._describe(f"{root}/{name}") for name in names if name != _MARKER}
+
+    def read_result(self, job_id: str, name: str) -> Iterator[bytes]:
+        """Give a published file piece by piece.
+
+        Raises:
+            FileNotFoundError: at the first piece, when it is not there.
+        """
+        with self._fs.open(self._path(job_id, f"results/{name}"), "rb") as stream:
+            while piece := stream.read(_CHUNK):
+                yield piece
+
+    def erase(self, job_id: str) -> None:
+        """Erase all files of a job; nothing happens when there are none."""
+        path = self._path(job_id)
+        if self._fs.exists(path):
+            self._fs.rm(path, recursive=True)
+
+    def orphans(self, older_than_s: float) -> list[str]:
+        """Give the job ids of local folders that have not changed for a while; a remote store gives none."""
+        if not self._local or not Path(self._root).is_dir():
+            return []
+        limit = time.time() - older_than_s
+        return [entry.name for entry in os.scandir(self._root) if entry.is_dir() and entry.stat().st_mtime < limit]
+
+    def _describe(self, path: str) -> ResultFile:
+        """Digest one stored file."""
+        digest, size = hashlib.sha256(), 0
+        with self._fs.open(path, "rb") as stream:
+            while piece := stream.read(_CHUNK):
+                digest.update(piece)
+                size += len(piece)
+        return ResultFile(sha256=digest.hexdigest(), size=size)
+
+    def _path(self, job_id: str, name: str | None = None) -> str:
+        """Give the address of a job's folder or of a file in it."""
+        folder = f"{self._root.rstrip('/')}/{job_id}"
+        return folder if name is None else f"{folder}/{name}"

@@ -1,0 +1,97 @@
+"""One attempt at a job, seen from the worker: its lease, its signs of life, its progress, its reasons to stop."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from types import TracebackType
+
+from redis.exceptions import RedisError
+
+from worker import lifecycle
+from worker.job_store import JobStore
+
+_log = logging.getLogger(__name__)
+
+STAGES: dict[str, tuple[float, float]] = {
+    "load": (0.0, 0.1),
+    "check": (0.1, 0.15),
+    "align": (0.15, 0.17),
+    "resample": (0.17, 0.22),
+    "register": (0.22, 0.6),
+    "mesh": (0.6, 0.65),
+    "mask": (0.65, 0.8),
+    "write": (0.8, 0.97),
+    "publish": (0.97, 1.0),
+}
+"""The stages of a job in order, each with its share of the whole."""
+
+_WRITE_EVERY_S = 0.5
+
+
+class StopWorkError(Exception):
+    """The attempt must stop: the job was canceled, or is no longer this worker's."""
+
+
+class Attempt:
+    """A claimed job; beats in a thread of its own while used as a context manager.
+
+    Args:
+        store: the records.
+        job_id: the job.
+        lease: the token this attempt claimed it with.
+    """
+
+    def __init__(self, store: JobStore, job_id: str, lease: str) -> None:
+        """Prepare; beating starts on entering."""
+        self._store = store
+        self.job_id = job_id
+        self.lease = lease
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name=f"beat-{job_id}", daemon=True)
+        self._stage = ""
+        self._progress = 0.0
+        self._written_at = 0.0
+
+    def __enter__(self) -> Attempt:
+        """Start beating."""
+        self._store.beat(self.job_id, self.lease)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop beating."""
+        self._ended.set()
+        self._thread.join()
+
+    def report(self, stage: str, fraction: float) -> None:
+        """Note how far the job is.
+
+        Args:
+            stage: one of `STAGES`.
+            fraction: share of that stage that is done, 0 to 1.
+
+        Raises:
+            StopWorkError: when the job was canceled or taken away.
+        """
+        begin, end = STAGES[stage]
+        self._progress = max(self._progress, begin + (end - begin) * min(max(fraction, 0.0), 1.0))
+        if stage == self._stage and time.monotonic() - self._written_at < _WRITE_EVERY_S:
+            return
+        self._stage, self._written_at = stage, time.monotonic()
+        record = lifecycle.report_progress(self._store, self.job_id, self.lease, stage, round(self._progress, 3))
+        if record is None:
+            raise StopWorkError("the job is no longer held by this attempt")
+        if record.cancel_requested:
+            raise StopWorkError("the job was canceled")
+
+    def _beat(self) -> None:
+        """Leave signs of life until the attempt ends; a server that is away for a moment is no reason to stop."""
+        while not self._ended.wait(self._store.stale_after_s / 4):
+            try:
+                self._store.beat(self.job_id, self.lease)
+            except RedisError:
+                _log.warning("job %s: no sign of life could be left, Redis is away", self.job_id)

@@ -1,0 +1,138 @@
+"""The job record: what is known about one job, and which changes of state are lawful."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from model.errors import CochlearError
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will be computed."""
+        return self not in (JobState.QUEUED, JobState.RUNNING)
+
+
+_LAWFUL: dict[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.QUEUED, JobState.RUNNING, JobState.FAILED, JobState.CANCELED}),
+    JobState.RUNNING: frozenset(
+        {JobState.RUNNING, JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED}
+    ),
+    JobState.SUCCEEDED: frozenset({JobState.EXPIRED}),
+    JobState.FAILED: frozenset({JobState.EXPIRED}),
+    JobState.CANCELED: frozenset({JobState.EXPIRED}),
+    JobState.EXPIRED: frozenset(),
+}
+
+
+class JobFailure(BaseModel):
+    """Why a job failed, in the terms of `CochlearError`; the service turns it into a problem document."""
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str
+    title: str
+    detail: str
+    expected: str | None = None
+    found: str | None = None
+    hint: str | None = None
+    field: str | None = None
+
+    @classmethod
+    def from_error(cls, error: CochlearError) -> JobFailure:
+        """Give the record of a typed error."""
+        return cls(
+            code=error.code,
+            title=error.title,
+            detail=error.detail,
+            expected=error.expected,
+            found=error.found,
+            hint=error.hint,
+            field=error.field,
+        )
+
+
+class ResultFile(BaseModel):
+    """Size and digest of one published file."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sha256: str
+    size: int
+
+
+class JobRecord(BaseModel):
+    """Everything known about a job; the one truth, kept in Redis.
+
+    Attributes:
+        id: random name of the job.
+        sequence: place in the order of arrival; unique.
+        state: where the job stands.
+        stage: what the worker does now, or None.
+        progress: share of the work done, 0 to 1.
+        attempt: how often a worker began it.
+        created_at: when it was accepted (clock of the Redis server, as are the other times).
+        updated_at: when the record last changed.
+        started_at: when the current attempt began.
+        finished_at: when it ended.
+        bundle: name of the model bundle.
+        side: laterality that was settled when the request was checked.
+        stated_side: laterality as sent, or None.
+        formats: mesh formats to write.
+        landmarks: the landmarks document as sent, or None for a prepared crop.
+        input_name: name of the stored image.
+        warnings: remarks for the user.
+        failure: why it failed, or None.
+        files: published files by name relative to the results.
+        lease: who works on it: worker, then a random token of the attempt; None unless running.
+        cancel_requested: whether the user asked to stop a running job.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    sequence: int = 0
+    state: JobState = JobState.QUEUED
+    stage: str | None = None
+    progress: float = 0.0
+    attempt: int = 0
+    created_at: datetime
+    updated_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    bundle: str
+    side: Literal["left", "right"]
+    stated_side: Literal["left", "right"] | None = None
+    formats: tuple[str, ...]
+    landmarks: dict[str, Any] | None = None
+    input_name: str
+    warnings: tuple[str, ...] = ()
+    failure: JobFailure | None = None
+    files: dict[str, ResultFile] = {}
+    lease: str | None = None
+    cancel_requested: bool = False
+
+    def changed(self, **changes: object) -> JobRecord:
+        """Give this record with some fields changed.
+
+        Raises:
+            ValueError: when the change of state is not lawful.
+        """
+        record = self.model_copy(update=changes)
+        if record.state not in _LAWFUL[self.state]:
+            raise ValueError(f"job {self.id}: a {self.state} job cannot become {record.state}")
+        return record

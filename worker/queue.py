@@ -1,0 +1,76 @@
+"""The Celery application: how job ids travel from the API to a worker.
+
+A message carries a job id and nothing else; it may come twice or never. What is true about a job stands in its record.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+
+from worker.settings import Settings
+
+TASK = "cochlear.segment"
+QUEUE = "cochlear"
+
+
+def broker_url(redis_url: str) -> str:
+    """Give the Redis address in the spelling of Celery's transport, which names Unix sockets in its own way."""
+    return "redis+socket://" + redis_url.removeprefix("unix://") if redis_url.startswith("unix://") else redis_url
+
+
+def create_celery(settings: Settings) -> Any:  # noqa: ANN401  (Celery ships without types)
+    """Make the Celery application of these settings.
+
+    Messages are acknowledged late and one at a time, so that a job waits where a free worker can take it. A message
+    that is not acknowledged comes back only after the longest lawful run, or a long job would be delivered twice.
+    """
+    app = Celery("cochlear", broker=broker_url(settings.required_redis_url()), set_as_current=False)
+    app.conf.update(
+        accept_content=["json"],
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={
+            "global_keyprefix": "cochlear:broker:",
+            "socket_connect_timeout": 5,
+            "visibility_timeout": settings.time_limit_s + 600,
+        },
+        result_backend=None,
+        task_acks_late=True,
+        task_default_queue=QUEUE,
+        task_ignore_result=True,
+        task_publish_retry_policy={"max_retries": 2, "interval_start": 0.1, "interval_step": 0.2},
+        task_reject_on_worker_lost=True,
+        task_serializer="json",
+        task_soft_time_limit=settings.time_limit_s,
+        # The soft limit raises inside Python; the hard one kills a run that is stuck in native code.
+        task_time_limit=settings.time_limit_s + 30,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_enable_remote_control=False,
+        worker_prefetch_multiplier=1,
+    )
+    return app
+
+
+class JobQueue:
+    """The sending side of the queue.
+
+    Args:
+        settings: names the Redis server.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Prepare the connection; it is made when first used."""
+        self._app = create_celery(settings)
+
+    def send(self, job_id: str) -> None:
+        """Announce a job to the workers; announcing it twice does no harm.
+
+        Raises:
+            kombu.exceptions.OperationalError: when the server cannot be reached.
+        """
+        self._app.send_task(TASK, args=[job_id], queue=QUEUE)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._app.close()

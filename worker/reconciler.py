@@ -1,0 +1,100 @@
+"""Makes every job end: requeues or fails those whose worker died, announces forgotten ones, expires old ones."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from worker import lifecycle
+from worker.artifacts import ArtifactStore
+from worker.job_store import JobStore
+from worker.jobs import JobRecord, JobState
+from worker.queue import JobQueue
+from worker.runner import TIME_LIMIT, WORKER_LOST, adopt_results
+from worker.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+_ORPHAN_AGE_S = 3600.0
+
+
+class Reconciler:
+    """Compares records with signs of life; any number of workers may do so at once, each step is compare-and-set.
+
+    Args:
+        store: the records.
+        artifacts: the files.
+        queue: where jobs are announced again.
+        settings: limits.
+    """
+
+    def __init__(self, store: JobStore, artifacts: ArtifactStore, queue: JobQueue, settings: Settings) -> None:
+        """Keep the parts."""
+        self._store = store
+        self._artifacts = artifacts
+        self._queue = queue
+        self._settings = settings
+
+    def run_once(self) -> None:
+        """Look at all jobs once."""
+        running = [self._store.get(job_id) for job_id in self._store.running_ids()]
+        for record in running:
+            if record is not None and self._store.is_abandoned(record):
+                self._settle(record)
+        if not running:
+            self._announce_next()
+        if self._settings.retention_s is not None:
+            self._expire(self._settings.retention_s)
+
+    def sweep(self) -> None:
+        """Erase what an interrupted submission left: uploads and job folders without a record."""
+        for job_id in self._artifacts.orphans(_ORPHAN_AGE_S):
+            if self._store.get(job_id) is None:
+                _log.info("job %s: files without a record are erased", job_id)
+                self._artifacts.erase(job_id)
+        limit = self._store.now().timestamp() - _ORPHAN_AGE_S
+        uploads = self._settings.uploads_dir
+        for path in uploads.iterdir() if uploads.is_dir() else ():
+            if path.stat().st_mtime < limit:
+                path.unlink(missing_ok=True)
+
+    def _settle(self, record: JobRecord) -> None:
+        """End or restart a job whose worker is gone."""
+        job_id, lease = record.id, record.lease
+        if self._artifacts.is_published(job_id):
+            adopt_results(job_id, lease, self._store, self._artifacts)
+        elif record.cancel_requested:
+            if lifecycle.confirm_cancel(self._store, job_id, lease) is not None:
+                self._artifacts.erase(job_id)
+        elif self._is_overdue(record):
+            lifecycle.fail(self._store, job_id, lease, TIME_LIMIT)
+        elif record.attempt >= self._settings.max_attempts:
+            lifecycle.fail(self._store, job_id, lease, WORKER_LOST)
+        elif lifecycle.requeue(self._store, job_id, lease, count_attempt=True) is not None:
+            _log.warning("job %s: its worker died, it is queued again", job_id)
+            self._queue.send(job_id)
+
+    def _is_overdue(self, record: JobRecord) -> bool:
+        """Tell whether the attempt had all its time, so that a further one would not end either."""
+        if record.started_at is None:
+            return False
+        return (self._store.now() - record.started_at).total_seconds() >= self._settings.time_limit_s
+
+    def _announce_next(self) -> None:
+        """Announce the first waiting job again when nothing runs and it has waited: its message may be lost."""
+        head = self._store.next_queued()
+        if head is None or (self._store.now() - head.updated_at).total_seconds() < self._settings.stale_after_s:
+            return
+        # The change renews updated_at, so that of several workers one announces, and not again at once.
+        touched = self._store.change(
+            head.id,
+            lambda old: old if old.state is JobState.QUEUED and old.updated_at == head.updated_at else None,
+        )
+        if touched is not None:
+            self._queue.send(head.id)
+
+    def _expire(self, retention_s: float) -> None:
+        """Erase the files of jobs that ended long ago; their records stay, to say so."""
+        for job_id in self._store.finished_before(self._store.now() - timedelta(seconds=retention_s)):
+            if lifecycle.expire(self._store, job_id) is not None:
+                self._artifacts.erase(job_id)

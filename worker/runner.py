@@ -1,0 +1,114 @@
+"""What a worker does with a job id: claim, compute, publish once, and always leave a true record."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+from celery.exceptions import SoftTimeLimitExceeded
+
+from model.errors import CochlearError
+from worker import lifecycle
+from worker.artifacts import ArtifactStore
+from worker.attempt import Attempt, StopWorkError
+from worker.computation import compute_results
+from worker.job_store import JobStore
+from worker.jobs import JobFailure, JobRecord
+from worker.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+TIME_LIMIT = JobFailure(
+    code="time-limit",
+    title="The job took too long",
+    detail="the computation was stopped at its time limit",
+    hint="use a smaller image or ask the operator for a higher limit",
+)
+OUT_OF_MEMORY = JobFailure(
+    code="out-of-memory",
+    title="The memory did not suffice",
+    detail="the computation needed more memory than the worker has",
+    hint="use a smaller image or ask the operator for more memory",
+)
+INTERNAL = JobFailure(
+    code="internal-error",
+    title="The computation failed unexpectedly",
+    detail="an unforeseen error stopped the computation",
+    hint="tell the operator the id of the job; the log of the worker names the cause",
+)
+WORKER_LOST = JobFailure(
+    code="worker-lost",
+    title="The worker died",
+    detail="the process that computed the job died, as often as a job is tried",
+    hint="submit it again; when that fails too, tell the operator the id of the job",
+)
+
+
+def run_job(job_id: str, lease: str, store: JobStore, artifacts: ArtifactStore, settings: Settings) -> None:
+    """Run a job if it still is to be run; a second delivery of a job that is done or under way does nothing.
+
+    Args:
+        job_id: the job.
+        lease: token of this attempt.
+        store: the records.
+        artifacts: the files.
+        settings: device, bundles and limits.
+    """
+    record = lifecycle.claim(store, job_id, lease, settings.max_attempts)
+    if record is None:
+        _log.info("job %s: nothing to do", job_id)
+        return
+    _log.info("job %s: attempt %d", job_id, record.attempt)
+    with Attempt(store, job_id, lease) as attempt:
+        failure = _attempt(record, attempt, store, artifacts, settings)
+    if failure is not None and lifecycle.fail(store, job_id, lease, failure) is not None:
+        _log.warning("job %s: failed: %s", job_id, failure.code)
+
+
+def _attempt(
+    record: JobRecord, attempt: Attempt, store: JobStore, artifacts: ArtifactStore, settings: Settings
+) -> JobFailure | None:
+    """Compute and publish; give the reason when it failed."""
+    try:
+        _segment_and_publish(record, attempt, store, artifacts, settings)
+    except StopWorkError as stop:
+        _log.info("job %s: stopped: %s", record.id, stop)
+        if lifecycle.confirm_cancel(store, record.id, attempt.lease) is not None:
+            artifacts.erase(record.id)
+    except SoftTimeLimitExceeded:
+        return TIME_LIMIT
+    except MemoryError:
+        return OUT_OF_MEMORY
+    except CochlearError as error:
+        return JobFailure.from_error(error)
+    except Exception:
+        # The record must end; the user gets no inner detail, the log has all of it.
+        _log.exception("job %s: unforeseen error", record.id)
+        return INTERNAL
+    return None
+
+
+def _segment_and_publish(
+    record: JobRecord, attempt: Attempt, store: JobStore, artifacts: ArtifactStore, settings: Settings
+) -> None:
+    """Compute one job and make its results visible."""
+    if not artifacts.is_published(record.id):
+        with artifacts.staging(record.id) as folder:
+            compute_results(record, attempt, artifacts, settings, folder)
+            attempt.report("publish", 0.0)
+            artifacts.publish(record.id, folder)
+    if adopt_results(record.id, attempt.lease, store, artifacts) is not None:
+        artifacts.tidy(record.id)
+        _log.info("job %s: succeeded", record.id)
+        return
+    left = store.get(record.id)
+    if left is None or (left.state.finished and not left.files):
+        # Canceled or removed in the last moment: what was just published belongs to nobody.
+        artifacts.erase(record.id)
+
+
+def adopt_results(job_id: str, lease: str | None, store: JobStore, artifacts: ArtifactStore) -> JobRecord | None:
+    """End a job whose results are published, by whichever attempt; None when `lease` no longer holds it."""
+    report = json.loads(b"".join(artifacts.read_result(job_id, "report.json")))
+    files = artifacts.describe_results(job_id)
+    return lifecycle.succeed(store, job_id, lease, files, [str(text) for text in report.get("warnings", [])])

@@ -1,0 +1,159 @@
+"""The worker process: a Celery worker that beats, reconciles, and gives its job back when it is stopped."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+import warnings
+from typing import Any
+
+from celery import bootsteps, signals
+from celery.exceptions import SecurityWarning
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from worker import lifecycle
+from worker.artifacts import ArtifactStore
+from worker.job_store import JobStore
+from worker.processes import die_with_parent
+from worker.queue import TASK, JobQueue, create_celery
+from worker.reconciler import Reconciler
+from worker.runner import run_job
+from worker.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+_SWEEP_EVERY_S = 600.0
+
+
+class WorkerService:
+    """One worker of the service.
+
+    The pool is prefork with one child: a child can be killed at its time limit and its memory comes back, which threads
+    do not offer. Torch is imported in the child only, as its thread pools do not survive a fork.
+
+    Args:
+        settings: names Redis, the files and the limits.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Settle the name and the parts."""
+        self._settings = settings
+        self._process_id = os.getpid()
+        self.name = f"{socket.gethostname()}:{self._process_id}"
+        self._store = JobStore(settings.required_redis_url(), settings.stale_after_s)
+        self._queue = JobQueue(settings)
+        self._artifacts = ArtifactStore(settings.artifacts_url)
+        self._reconciler = Reconciler(self._store, self._artifacts, self._queue, settings)
+        self._released: list[str] = []
+
+    def run(self) -> int:
+        """Work until told to stop; give the exit code."""
+        app = create_celery(self._settings)
+        app.task(name=TASK)(self._segment)
+        app.steps["worker"].add(_timer_step(self, self._settings.beat_every_s))
+        signals.worker_process_init.connect(self._bind_pool_child, weak=False)
+        signals.worker_shutting_down.connect(self._on_shutting_down, weak=False)
+        # It warns root of pickled messages; ours are JSON, and others are refused.
+        warnings.filterwarnings("ignore", category=SecurityWarning)
+        worker = app.Worker(
+            pool="prefork",
+            concurrency=1,
+            hostname=f"cochlear@{self.name}",
+            loglevel="INFO",
+            optimization="fair",
+            quiet=True,
+            without_gossip=True,
+            without_mingle=True,
+        )
+        worker.start()
+        self._announce_released()
+        return int(worker.exitcode or 0)
+
+    def beat(self) -> None:
+        """Leave a sign of life and look after all jobs; called by the event loop of the worker."""
+        try:
+            self._store.beat_worker(self.name)
+            self._reconciler.run_once()
+        except (RedisError, OperationalError, OSError):
+            _log.warning("signs of life and reconciliation are put off", exc_info=True)
+
+    def sweep(self) -> None:
+        """Erase leftovers; called by the event loop of the worker."""
+        try:
+            self._reconciler.sweep()
+        except (RedisError, OSError):
+            _log.warning("the sweep of leftovers is put off", exc_info=True)
+
+    def _segment(self, job_id: str) -> None:
+        """Run a job (the body of the Celery task, in the pool child)."""
+        run_job(job_id, f"{self.name}:{secrets.token_hex(8)}", self._store, self._artifacts, self._settings)
+
+    def _bind_pool_child(self, **_: object) -> None:
+        """Make a pool child die with its worker, whose death it would otherwise notice only after its job."""
+        die_with_parent(self._process_id, signal.SIGKILL)
+
+    def _on_shutting_down(self, **_: object) -> None:
+        """Give running jobs back at once, so that stopping need not wait and others can take them.
+
+        Celery calls this inside a signal handler; the work goes to a thread because the loop may hold locks.
+        """
+        threading.Thread(target=self._release, name="release").start()
+
+    def _release(self) -> None:
+        """Put the jobs of this worker back into the queue without counting the attempt."""
+        try:
+            self._store.forget_worker(self.name)
+            for job_id in self._store.running_ids():
+                record = self._store.get(job_id)
+                if record is None or record.lease is None or not record.lease.startswith(self.name + ":"):
+                    continue
+                if lifecycle.requeue(self._store, job_id, record.lease, count_attempt=False) is not None:
+                    self._released.append(job_id)
+        except RedisError:
+            _log.warning("running jobs could not be given back; they will be found abandoned", exc_info=True)
+
+    def _announce_released(self) -> None:
+        """Announce the jobs given back, after this worker has stopped listening."""
+        try:
+            for job_id in self._released:
+                self._queue.send(job_id)
+        except OperationalError:
+            _log.warning("jobs given back could not be announced; the next worker will", exc_info=True)
+
+
+def _timer_step(service: WorkerService, beat_every_s: float) -> type[Any]:
+    """Give a step of the worker's start-up that calls the service from the worker's own event loop.
+
+    A loop that hangs thereby stops beating.
+    """
+
+    class TimerStep(bootsteps.StartStopStep):  # type: ignore[misc]
+        """Beats and sweeps."""
+
+        requires = frozenset({"celery.worker.components:Timer", "celery.worker.components:Pool"})
+
+        def __init__(self, parent: object, **options: object) -> None:
+            """Remember nothing; timers are made at start."""
+            super().__init__(parent, **options)
+            self._timers: list[Any] = []
+
+        def start(self, parent: Any) -> None:  # noqa: ANN401
+            """Begin."""
+            service.beat()
+            self._timers = [
+                parent.timer.call_repeatedly(beat_every_s, service.beat),
+                parent.timer.call_repeatedly(_SWEEP_EVERY_S, service.sweep),
+            ]
+
+        def stop(self, parent: Any) -> None:  # noqa: ANN401
+            """End."""
+            for timer in self._timers:
+                timer.cancel()
+            self._timers = []
+
+    return TimerStep

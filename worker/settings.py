@@ -1,0 +1,93 @@
+"""Settings of the service, read from `COCHLEAR_*` environment variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from model.errors import CochlearError
+
+DEFAULT_BUNDLE = "cochlea-ct-v1"
+"""Name under `checkpoints/` of the bundle used when a request names none."""
+
+_MEBIBYTE = 2**20
+
+
+class SettingsError(CochlearError):
+    """The service was started with a setting missing or wrong."""
+
+    code = "invalid-settings"
+    title = "The service is not set up"
+
+
+class Settings(BaseSettings):
+    """What a process of the service needs to know; every field has an environment variable `COCHLEAR_<NAME>`.
+
+    Attributes:
+        redis_url: `redis://`, `rediss://` or `unix://` address of the job record and queue.
+        data_dir: folder of uploads, inputs and results, and of the embedded Redis.
+        store_url: fsspec address of the artifact store; None means `data_dir`/jobs.
+        bundle: name of the default model bundle.
+        checkpoints: folder of bundles; None means the one shipped with the project.
+        device: where the worker computes.
+        max_upload_bytes: cap on the uploaded image file as sent.
+        max_queued: cap on jobs waiting; further ones are answered 503.
+        time_limit_s: seconds one attempt may take before it is killed.
+        stale_after_s: seconds without a sign of life after which a worker counts as dead.
+        max_attempts: how often a job is tried when its worker dies.
+        retention_s: seconds after which a finished job's files are erased; None keeps them.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="COCHLEAR_", extra="ignore")
+
+    redis_url: str | None = None
+    data_dir: Path = Path("data")
+    store_url: str | None = None
+    bundle: str = DEFAULT_BUNDLE
+    checkpoints: Path | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    max_upload_bytes: int = Field(default=512 * _MEBIBYTE, gt=0)
+    max_queued: int = Field(default=1000, gt=0)
+    time_limit_s: float = Field(default=1800.0, gt=1)
+    stale_after_s: float = Field(default=30.0, ge=1)
+    max_attempts: int = Field(default=2, ge=1)
+    retention_s: float | None = Field(default=None, gt=0)
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        """Make the folder independent of later changes of the working directory."""
+        return value.expanduser().resolve()
+
+    @property
+    def beat_every_s(self) -> float:
+        """Seconds between two signs of life: four chances before a process counts as dead."""
+        return self.stale_after_s / 4
+
+    @property
+    def artifacts_url(self) -> str:
+        """Address of the artifact store: the given one, or a folder under the data folder."""
+        return self.store_url or str(self.data_dir / "jobs")
+
+    @property
+    def uploads_dir(self) -> Path:
+        """Folder of uploads that are not yet accepted."""
+        return self.data_dir / "uploads"
+
+    def required_redis_url(self) -> str:
+        """Give the Redis address.
+
+        Raises:
+            SettingsError: when none is set; only `cochlear serve` starts a server of its own.
+        """
+        if self.redis_url is None:
+            raise SettingsError(
+                "no Redis server is named",
+                expected="COCHLEAR_REDIS_URL, such as redis://localhost:6379/0 or unix:///run/redis.sock",
+                found="nothing",
+                hint="set it, or use `cochlear serve`, which starts a server of its own",
+            )
+        return self.redis_url
