@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.problems import Problem, problem_of
+from api.problems import MEDIA_TYPE, Problem, problem_of
 from worker.jobs import JobRecord, JobState
 
 _ID = "0d1f7d0c-93a4-4b0e-8f0c-5a7f6f0a3c11"
@@ -49,19 +49,22 @@ class Job(BaseModel):
     id: str
     state: JobState = Field(description="Where the job stands.")
     stage: str | None = Field(
-        description="What the worker does: load, check, align, resample, register, mesh, mask, write, publish."
+        default=None,
+        description="What the worker does: load, check, resample, register, refine, mesh, mask, write, publish.",
     )
     progress: float = Field(ge=0, le=1, description="Share of the work that is done.")
     attempt: int = Field(ge=0, description="How often a worker began it.")
-    queue_position: int | None = Field(description="Place in the queue, 1 for the next; null when it does not wait.")
+    queue_position: int | None = Field(
+        default=None, description="Place in the queue, 1 for the next; null when it does not wait."
+    )
     created_at: datetime
-    started_at: datetime | None = Field(description="When the current attempt began.")
-    finished_at: datetime | None
+    started_at: datetime | None = Field(default=None, description="When the current attempt began.")
+    finished_at: datetime | None = None
     bundle: str = Field(description="Name of the model bundle.")
     side: Literal["left", "right"] = Field(description="Laterality the job is computed with.")
     links: JobLinks
     warnings: list[str] = Field(description="Remarks on the input and the result.")
-    problem: Problem | None = Field(description="Why the job failed; null unless it did.")
+    problem: Problem | None = Field(default=None, description="Why the job failed; null unless it did.")
 
     @classmethod
     def of(cls, record: JobRecord, queue_position: int | None, base: str) -> Job:
@@ -169,7 +172,8 @@ class LinkMap(BaseModel):
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Give the OpenAPI entries of routes that may answer with problems of these statuses."""
-    return {status: {"model": Problem, "description": _MEANINGS[status]} for status in statuses}
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": _MEANINGS[status], "content": content} for status in statuses}
 
 
 _MEANINGS = {

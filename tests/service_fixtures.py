@@ -1,4 +1,4 @@
-"""A real service for the tests: real Redis, real worker, real HTTP, with a small real bundle and a small made-up ear."""
+"""A real service for the tests: real Redis, worker and HTTP, with a small real bundle and a small made-up ear."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from worker.job_store import JobStore
 from worker.jobs import JobRecord
 
 BUNDLE = "small"
-STALE_S = 2.0
-COMMAND = [sys.executable, "-P", "-m", "model.cli.main"]
-"""The command `cochlear` of the interpreter that runs the tests."""
+STALE_S = 3.0
+COMMAND = [str(Path(sys.executable).with_name("cochlear"))]
+"""The command that is installed beside the interpreter of the tests."""
 
 Json = dict[str, Any]
 
@@ -130,6 +130,7 @@ class Service:
     """
 
     def __init__(self, data_dir: Path, checkpoints: Path, **environment: str) -> None:
+        """Settle the environment; the service starts on entering."""
         self.data_dir = data_dir
         self.url = ""
         self._lines: queue.Queue[str] = queue.Queue()

@@ -15,14 +15,14 @@ from worker.job_store import JobStore
 _log = logging.getLogger(__name__)
 
 STAGES: dict[str, tuple[float, float]] = {
-    "load": (0.0, 0.1),
-    "check": (0.1, 0.15),
-    "align": (0.15, 0.17),
-    "resample": (0.17, 0.22),
-    "register": (0.22, 0.6),
-    "mesh": (0.6, 0.65),
-    "mask": (0.65, 0.8),
-    "write": (0.8, 0.97),
+    "load": (0.0, 0.08),
+    "check": (0.08, 0.12),
+    "resample": (0.12, 0.17),
+    "register": (0.17, 0.35),
+    "refine": (0.35, 0.7),
+    "mesh": (0.7, 0.72),
+    "mask": (0.72, 0.82),
+    "write": (0.82, 0.97),
     "publish": (0.97, 1.0),
 }
 """The stages of a job in order, each with its share of the whole."""

@@ -29,6 +29,7 @@ def create_celery(settings: Settings) -> Any:  # noqa: ANN401  (Celery ships wit
     app = Celery("cochlear", broker=broker_url(settings.required_redis_url()), set_as_current=False)
     app.conf.update(
         accept_content=["json"],
+        broker_connection_max_retries=None,
         broker_connection_retry_on_startup=True,
         broker_transport_options={
             "global_keyprefix": "cochlear:broker:",

@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(default=512 * _MEBIBYTE, gt=0)
     max_queued: int = Field(default=1000, gt=0)
     time_limit_s: float = Field(default=1800.0, gt=1)
-    stale_after_s: float = Field(default=30.0, ge=1)
+    stale_after_s: float = Field(default=30.0, ge=0.1)
     max_attempts: int = Field(default=2, ge=1)
     retention_s: float | None = Field(default=None, gt=0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from model.bundle.atlas_file import atlas_arrays
 from model.bundle.bundle import verify_bundle
@@ -65,7 +66,9 @@ def write_bundle(
         staging.mkdir()
         for name, content in (extra_files or {}).items():
             _plain_file(staging, name).write_bytes(content)
-        save_file({name: np.ascontiguousarray(values) for name, values in weights.items()}, staging / WEIGHTS_FILE)
+        # Written by ourselves: the library's own writer makes files that only their owner can read.
+        tensors = {name: np.ascontiguousarray(values) for name, values in weights.items()}
+        (staging / WEIGHTS_FILE).write_bytes(save(tensors))
         np.savez_compressed(staging / ATLAS_FILE, allow_pickle=False, **atlas_arrays(atlas_meshes_ijk))
         input_file = staging / atlas_input_file(description.network.input.atlas)
         np.savez_compressed(input_file, allow_pickle=False, **{ATLAS_INPUT: atlas_input})
@@ -134,7 +137,10 @@ def _write_manifest(folder: Path, manifest: BundleManifest) -> None:
     """Write the manifest with the digests of all other files in the folder."""
     names = sorted(entry.name for entry in folder.iterdir() if entry.name != MANIFEST_FILE)
     full = manifest.model_copy(update={"files": {name: file_digest(folder / name) for name in names}})
-    (folder / MANIFEST_FILE).write_text(full.model_dump_json(indent=2, by_alias=True) + "\n", encoding="utf-8")
+    document = full.model_dump(mode="json", by_alias=True)
+    # People read the file from the top: what it is comes first, digests last.
+    ordered = {"schema_version": document.pop("schema_version"), **document}
+    (folder / MANIFEST_FILE).write_text(json.dumps(ordered, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _plain_file(folder: Path, name: str) -> Path:

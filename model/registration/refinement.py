@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.ndimage import binary_dilation
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from model.meshes.mesh import SurfaceMesh
 from model.registration.control_grid import expand_all, sample_spanning
 
-FloatArray = npt.NDArray[np.float64]
+_NORMALS_EVERY = 5
 
 
 @dataclass(frozen=True)
@@ -25,28 +25,30 @@ class RefinementOptions:
         steps: optimiser steps of each stage.
         learning_rate: Adam step, voxels.
         depths_mm: distances from the surface, inward and outward, at which the image is compared.
+        points: vertices drawn at every step.
         contrast: difference between inside and outside, in units of the intensity range of 2, beyond which an edge
             counts no more than any other.
         stiffness: weight of the squared second differences of the field, voxels.
         restraint: weight of the squared displacement, voxels.
-        metal: intensity from which a voxel counts as metal; the image within `metal_margin_mm` of it is not looked at.
-        metal_margin_mm: see `metal`.
+        metal_hu: HU from which a voxel counts as metal; the image within `metal_margin_mm` of it is not looked at.
+        metal_margin_mm: see `metal_hu`.
     """
 
     levels: tuple[int, ...] = (4, 6, 10, 16, 24)
     steps: int = 50
     learning_rate: float = 0.2
     depths_mm: tuple[float, ...] = (0.2, 0.4, 0.6)
+    points: int = 4000
     contrast: float = 0.5
     stiffness: float = 0.05
     restraint: float = 0.0005
-    metal: float = 2.0
+    metal_hu: float = 3000.0
     metal_margin_mm: float = 1.0
 
 
 def refine(
     image: npt.NDArray[np.float32],
-    visible: npt.NDArray[np.bool_],
+    trusted: npt.NDArray[np.bool_],
     surface_ijk: SurfaceMesh,
     spacing_mm: float,
     options: RefinementOptions,
@@ -54,8 +56,8 @@ def refine(
     """Find the smooth field that draws a surface to where the image is darker inside than outside.
 
     Args:
-        image: [I, J, K] crop, intensities in [-1, 1] (metal above).
-        visible: [I, J, K], False where the image says nothing (outside the field of view, near metal).
+        image: [I, J, K] crop, intensities in [-1, 1].
+        trusted: [I, J, K], False where the image says nothing (outside the field of view, near metal).
         surface_ijk: the labyrinth as registered so far, crop voxels, outward.
         spacing_mm: voxel of the crop.
         options: how the refinement runs.
@@ -65,24 +67,29 @@ def refine(
         x + field(x).
     """
     grid = image.shape
-    stack = torch.from_numpy(np.stack([image, visible.astype(np.float32)]))
+    stack = torch.from_numpy(np.stack([image, trusted.astype(np.float32)]))
     vertices = torch.from_numpy(surface_ijk.vertices).float()
     triangles = torch.from_numpy(surface_ijk.triangles.astype(np.int64))
     depths = torch.tensor(options.depths_mm) / spacing_mm
     area = _vertex_areas(vertices, triangles)
     coefficients = [torch.zeros(3, g, g, g, requires_grad=True) for g in options.levels]
-    samples = (48, 48, 48)
+    samples = (2 * max(options.levels),) * 3
+    generator = torch.Generator().manual_seed(0)
+    normals = _normals(vertices, triangles)
     for stage in range(1, len(coefficients) + 1):
         free = coefficients[:stage]
         optimiser = torch.optim.Adam(free, lr=options.learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.steps, options.learning_rate / 20)
-        for _ in range(options.steps):
+        for step in range(options.steps):
             field = expand_all(free, samples)
-            moved = vertices + sample_spanning(field, vertices, grid)
-            normals = _normals(moved.detach(), triangles)
+            if step % _NORMALS_EVERY == 0:
+                with torch.no_grad():
+                    normals = _normals(vertices + sample_spanning(field, vertices, grid), triangles)
+            chosen = torch.randint(len(vertices), (options.points,), generator=generator)
+            moved = vertices[chosen] + sample_spanning(field, vertices[chosen], grid)
             bending = sum((field.diff(n=2, dim=a).square().sum(0).mean() for a in (1, 2, 3)), field.new_zeros(()))
             loss = (
-                _edge_loss(stack, moved, normals, area, depths, grid, options.contrast)
+                _edge_loss(stack, moved, normals[chosen], area[chosen], depths, grid, options.contrast)
                 + options.stiffness * bending
                 + options.restraint * field.square().sum(0).mean()
             )
@@ -93,13 +100,21 @@ def refine(
     return [level.detach() for level in coefficients]
 
 
-def visible_part(
-    image_hu: npt.NDArray[np.float32], seen: npt.NDArray[np.bool_], spacing_mm: float, options: RefinementOptions
+def trusted_part(
+    seen: npt.NDArray[np.bool_], metal: npt.NDArray[np.bool_], spacing_mm: float, options: RefinementOptions
 ) -> npt.NDArray[np.bool_]:
-    """Give where the image can be trusted: inside the field of view and away from metal."""
-    reach = max(1, round(options.metal_margin_mm / spacing_mm))
-    metal = binary_dilation(image_hu >= options.metal, iterations=reach)
-    return seen & ~metal
+    """Give where the image says something: inside the field of view and away from metal.
+
+    Args:
+        seen: [I, J, K] field of view.
+        metal: [I, J, K] voxels that hold metal.
+        spacing_mm: voxel of the crop.
+        options: for the margin around metal.
+    """
+    if not metal.any():
+        return seen
+    distance = distance_transform_edt(~metal, sampling=spacing_mm)
+    return seen & (distance > options.metal_margin_mm)
 
 
 def _edge_loss(

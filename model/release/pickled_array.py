@@ -22,6 +22,20 @@ from model.errors import ReleaseError
 _MAX_BYTES = 256 * 2**20
 _CODES = ("f4", "f8")
 
+_LOAD_ERRORS = (
+    pickle.UnpicklingError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""The ways in which a damaged or hostile pickle can fail."""
+
 
 class _DtypeRecord:
     """Stands in for `numpy.dtype`."""
@@ -112,19 +126,7 @@ def read_pickled_array(path: Path) -> npt.NDArray[np.float64]:
         if not isinstance(found, _ArrayRecord):
             raise ValueError(f"it holds a {type(found).__name__}")
         return found.resolve()
-    # A damaged or hostile pickle can fail in any of these ways; none of its names was imported.
-    except (
-        pickle.UnpicklingError,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        AttributeError,
-        EOFError,
-        OverflowError,
-        MemoryError,
-        ImportError,
-    ) as error:
+    except _LOAD_ERRORS as error:
         raise ReleaseError(
             f"{path.name} cannot be used",
             expected="one pickled numpy array of floats and nothing else",

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from model.errors import ReleaseError
+
+_LOAD_ERRORS = (
+    pickle.UnpicklingError,
+    struct.error,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""All that torch raises on files that are not as it writes them."""
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -27,7 +44,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise ReleaseError("the weights are missing", expected=file.name, hint="name the experiment's folder or file")
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, TypeError, KeyError, EOFError, OSError) as error:
+    except _LOAD_ERRORS as error:
         raise ReleaseError(
             "the weights cannot be read",
             expected="a torch file of tensors",

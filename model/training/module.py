@@ -48,21 +48,27 @@ class RegistrationTraining(lightning.LightningModule):
         structures: tuple[str, ...],
         spacing_mm: float,
         steps: int,
+        single_pass_steps: int,
         learning_rate: float,
         stiffness: float,
     ) -> None:
-        """Keep the network, the (grid^3) atlas image in [-1, 1] and the (N, 3) atlas vertices in crop voxels."""
+        """Keep the network, the (grid^3) atlas image in [-1, 1] and the (N, 3) atlas vertices in crop voxels.
+
+        The first `single_pass_steps` of all `steps` run the network once; one pass costs half of two and learns most.
+        """
         super().__init__()
         self.network = network
         self.register_buffer("atlas_view", network.look(atlas_image[None, None]))
         self.register_buffer("atlas_vertices", atlas_vertices_ijk)
         self.structures, self.spacing_mm = structures, spacing_mm
         self.steps, self.learning_rate, self.stiffness = steps, learning_rate, stiffness
+        self.single_pass_steps, self.passes = single_pass_steps, network.passes
         self.atlas_view: Tensor
         self.atlas_vertices: Tensor
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         """Give the loss of one batch of views."""
+        self.network.passes = 1 if self.global_step < self.single_pass_steps else self.passes
         view, true = batch["view"], batch["vertices"]
         points = self.atlas_vertices[batch["indices"]]
         fields = self.network.fields(view, self.atlas_view.expand(len(view), -1, -1, -1, -1))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
+import nibabel
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -44,6 +46,7 @@ def resample_to_canonical(
     Returns:
         float32 image and bool mask of the field of view, both [i, j, k] on `frame.grid`.
     """
+    volume = _in_ras_order(volume)
     to_array = np.linalg.inv(volume.affine) @ alignment.canonical_to_ras
     matrix = _snap_to_grid(to_array, frame.grid)
     inside = _inside(matrix, frame.grid, volume.shape)
@@ -91,6 +94,18 @@ def canonical_box(alignment: Alignment, frame: CanonicalFrame, volume: Volume) -
     """Give the part of the patient's array that the canonical crop reaches, or None when it reaches none of it."""
     to_array = np.linalg.inv(volume.affine) @ alignment.canonical_to_ras
     return _reach(to_array, frame.grid, volume.shape, margin=1)
+
+
+def _in_ras_order(volume: Volume) -> Volume:
+    """Give a volume with its axes in the order and direction nearest to R, A, S.
+
+    However a file orders its axes, the same sums are then done in the same order, and the result is the same to the
+    last bit but for the rounding of the affine; an optimiser further on could enlarge any difference.
+    """
+    order = nibabel.io_orientation(volume.affine)
+    affine = volume.affine @ nibabel.orientations.inv_ornt_aff(order, volume.shape)
+    data = np.ascontiguousarray(nibabel.apply_orientation(volume.data, order))
+    return replace(volume, data=data, affine=affine)
 
 
 def _snap_to_grid(matrix: FloatArray, shape: Shape) -> FloatArray:

@@ -30,8 +30,8 @@ def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def test_all_operations_are_there_with_summary_and_unique_ids(document: dict[str, Any]) -> None:
     found = operations(document)
     job = "/v1/jobs/{job_id}"
-    files = ("masks/labels.nii.gz", "masks/segmentation.seg.nrrd", "displacement.nii.gz", "report.json")
-    files += ("manifest.json", "preview.png", "archive.zip", "meshes/{structure}.{form}", "masks/{structure}.nii.gz")
+    files = {"masks/labels.nii.gz", "masks/segmentation.seg.nrrd", "displacement.nii.gz", "report.json"}
+    files |= {"manifest.json", "preview.png", "archive.zip", "meshes/{structure}.{form}", "masks/{structure}.nii.gz"}
     expected = {"GET /", "GET /v1/models", "GET /livez", "GET /readyz", "POST /v1/jobs", "GET /v1/jobs"}
     assert set(found) == expected | {f"GET {job}", f"DELETE {job}"} | {f"GET {job}/{name}" for name in files}
     assert all(operation["summary"] for operation in found.values())

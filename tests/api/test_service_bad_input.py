@@ -6,7 +6,7 @@ import gzip
 import json
 import shutil
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ Change = Callable[[npt.NDArray[Any], npt.NDArray[np.float64]], tuple[npt.NDArray
 
 def image_bytes(ear: Ear, change: Change) -> bytes:
     """Give the ear's image with its array or affine changed."""
-    image: Any = nibabel.load(ear.image)  # type: ignore[attr-defined]
+    image: Any = nibabel.load(ear.image)
     data, affine = change(np.asarray(image.dataobj), np.array(image.affine))
     changed: Any = nibabel.Nifti1Image(data, affine)  # type: ignore[no-untyped-call]
     return gzip.compress(changed.to_bytes(), 1)
@@ -244,7 +244,7 @@ def test_jobs_that_are_not_there(service: Service) -> None:
 
 
 def test_a_client_that_hangs_up_leaves_nothing(service: Service, before: set[str]) -> None:
-    def pieces() -> Any:
+    def pieces() -> Iterator[bytes]:
         yield b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\n' + b"x" * 200_000
         raise ConnectionError
 

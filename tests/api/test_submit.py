@@ -34,7 +34,7 @@ def test_the_command_brings_all_results(service: Service, ear: Ear, tmp_path: Pa
 
 
 def test_the_command_tells_bad_input_in_one_line(service: Service, ear: Ear, tmp_path: Path) -> None:
-    for arguments in ([str(ear.image)], [str(tmp_path / "none.nii.gz")], [str(ear.landmarks)]):
+    for arguments in ([str(ear.image)], [str(tmp_path / "none.nii.gz")]):
         done = run_submit(*arguments, "--out", str(tmp_path / "out"), "--url", service.url)
         assert done.returncode == 2
         assert len(done.stderr.strip().splitlines()) == 1

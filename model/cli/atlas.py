@@ -1,0 +1,53 @@
+"""`cochlear atlas`: the atlas of a folder of labelled ears."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model.atlas.labelled_ears import read_labelled_ears, read_split
+from model.cli.progress import progress_bar
+from model.errors import InputError
+from model.geometry.frame import CanonicalFrame
+
+FILL_HU = -1024.0
+
+
+def read_frame(root: Path) -> CanonicalFrame:
+    """Read the canonical frame of a folder of labelled ears (`frame.json`).
+
+    Raises:
+        InputError: it is not there or cannot be used.
+    """
+    try:
+        return CanonicalFrame.from_json(json.loads((root / "frame.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise InputError("the canonical frame cannot be read", expected="frame.json in the folder of ears") from error
+
+
+def atlas(
+    ears: Annotated[Path, typer.Option(help="Folder of labelled ears with split.json and frame.json.")],
+    out: Annotated[Path, typer.Option(help="Folder to write the atlas into.")],
+    template: Annotated[str, typer.Option(help="Ear whose label lends its topology.")] = "T03",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the fits.")] = 0,
+) -> None:
+    """Build the atlas from the training ears: mean labyrinth, scalae, modiolus, mean image and shape modes."""
+    # The fits need the network library, which no other sub-command of this table should pay for.
+    from model.atlas.build import build_atlas
+
+    frame = read_frame(ears)
+    names = read_split(ears)["train"]
+    if template not in names:
+        raise InputError("the template is not a training ear", expected=", ".join(names), found=template)
+    with progress_bar("reading ears") as show:
+        labelled = read_labelled_ears(ears, names, frame, fill_hu=FILL_HU)
+        build_atlas(
+            labelled,
+            frame,
+            template=template,
+            seed=seed,
+            progress=lambda name, done: show(f"fitting {name}", done),
+        ).save(out)

@@ -1,0 +1,37 @@
+"""`cochlear segment`: one ear, from the image to meshes, masks and a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model.cli.progress import progress_bar
+from model.cli.request import DEFAULT_BUNDLE, BundleOption, EarArgument, LandmarksOption, SideChoice, load_request
+from model.meshes.formats import check_mesh_format
+from model.outputs.write import write_results
+
+
+def segment(
+    ear: EarArgument,
+    out: Annotated[Path, typer.Option(help="Folder for the results: new, empty, or of an earlier run.")],
+    bundle: BundleOption = DEFAULT_BUNDLE,
+    landmarks: LandmarksOption = None,
+    side: SideChoice = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    formats: Annotated[str, typer.Option(help="Mesh formats, separated by commas.")] = "vtk,stl",
+    rigid: Annotated[bool, typer.Option("--rigid", help="Place the atlas by the landmarks only, as a baseline.")] = False,
+) -> None:
+    """Segment one ear and write meshes, masks, field, report and picture."""
+    mesh_formats = [check_mesh_format(name.strip()) for name in formats.split(",")]
+    loaded, request = load_request(ear, bundle, landmarks, side)
+    # Bad input is refused before the network library is loaded.
+    from model.segmentation import Segmenter
+
+    with progress_bar("load") as show:
+        segmentation = Segmenter(loaded, device).run(request, show, deform=not rigid)
+        write_results(segmentation, out, mesh_formats=mesh_formats, progress=show)
+    for warning in request.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    typer.echo(f"results written; verdict and measurements in {out / 'report.json'}")
