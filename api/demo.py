@@ -25,8 +25,8 @@ from model.errors import RunError
 from model.evaluation.distances import point_to_point_mm
 from model.evaluation.overlap import dice
 from model.masks.voxelize import voxelize_structures
-from model.meshes.formats import read_mesh
 from model.meshes.convert import to_space
+from model.meshes.formats import read_mesh
 from model.meshes.mesh import SurfaceMesh
 from model.structures import STRUCTURES
 from model.synthesis.ear import EarOptions, synthesize_ear

@@ -11,11 +11,12 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from model.bundle import Bundle, find_bundle, load_bundle
 from model.evaluation.distances import point_to_point_mm
 from model.evaluation.overlap import dice
@@ -71,7 +72,9 @@ def score_synthetic(segmenter: Segmenter, seed: int, template: Any, options: Ear
         }
     found = segment_all_ways(segmenter, request)
     errors = {
-        way: {name: float(point_to_point_mm(meshes[name], truth[name]).mean()) for name in STRUCTURE_IDS}
+        way: {
+            name: float(point_to_point_mm(meshes[name].vertices, truth[name].vertices).mean()) for name in STRUCTURE_IDS
+        }
         for way, meshes in found.items()
     }
     return {"implant": bool(ear.metal.any()), "residual_mm": request.alignment.residual_mm, **errors}
@@ -85,7 +88,7 @@ def load(folder: Path, bundle: Bundle) -> CheckedRequest:
     )
 
 
-def summarise(rows: list[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """Give the median over ears of each way and structure."""
     return {
         way: {name: round(float(np.median([row[way][name] for row in rows])), 3) for name in STRUCTURE_IDS}

@@ -1,0 +1,1 @@
+"""The science, usable without any service: geometry, volumes, meshes, atlas, registration, training, command line."""

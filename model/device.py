@@ -16,8 +16,8 @@ def resolve_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+    kind, colon, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (colon and not number.isdigit()):
         raise OptionError("unknown device", expected="auto, cpu, cuda or cuda:N", found=name[:40], field="device")
     count = torch.cuda.device_count()
     if kind == "cuda" and int(number or 0) >= count:

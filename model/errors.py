@@ -1,8 +1,8 @@
 """The errors of the project: typed where they arise, translated once at the edge.
 
 Every error says what was expected, what came and what to do, without echoing paths or patient values. The command line
-turns `InputError` into exit code 2 and every other `CochlearError` into exit code 1; the service turns them into RFC 9457
-problem documents by their `code`.
+turns `InputError` into exit code 2 and every other `CochlearError` into exit code 1; the service turns them into
+RFC 9457 problem documents by their `code`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class CochlearError(Exception):
         hint: str | None = None,
         field: str | None = None,
     ) -> None:
+        """Keep what happened; see the attributes."""
         super().__init__(detail)
         self.detail = detail
         self.expected = expected

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from model.meshes.mesh import SurfaceMesh
 from model.networks.registry import load_network
 from model.outputs.segmentation import Segmentation
 from model.registration.compose import then_control_grids
-from model.registration.refinement import RefinementOptions, refine, trusted_part
+from model.registration.refinement import RefinementOptions, edge_reliability, refine, trusted_part
 from model.registration.warp import warp_vertices
 from model.request import CheckedRequest
 from model.structures import LABYRINTH
@@ -50,6 +51,11 @@ class Segmenter:
         self.network = load_network(bundle, self.device)
         self.atlas_input = torch.from_numpy(bundle.atlas_input())[None].to(self.device)
         self.refinement = _refinement_options(bundle)
+        if self.refinement is not None:
+            labyrinth = bundle.atlas_meshes_ijk[LABYRINTH.id]
+            self.reliability = edge_reliability(
+                bundle.atlas_image(), labyrinth, bundle.frame.spacing_mm, self.refinement
+            )
 
     def run(self, request: CheckedRequest, progress: Progress | None = None, *, deform: bool = True) -> Segmentation:
         """Segment one ear.
@@ -83,26 +89,31 @@ class Segmenter:
             frame=self.bundle.frame,
             ddf_ijk=ddf.numpy(),
             canonical_image=image,
-            report={
-                "model": {
-                    "name": self.bundle.name,
-                    "version": self.bundle.version,
-                    "digest": self.bundle.digest,
-                    "network": self.bundle.manifest.network.class_name,
-                },
-                "kind": request.kind,
-                "device": str(self.device),
-                "timings_s": timings,
-                "warnings": list(request.warnings),
-            },
+            report=self._facts(request, timings),
         )
+
+    def _facts(self, request: CheckedRequest, timings: Mapping[str, float]) -> dict[str, Any]:
+        """Give the facts about the run that the report states."""
+        return {
+            "model": {
+                "name": self.bundle.name,
+                "version": self.bundle.version,
+                "digest": self.bundle.digest,
+                "network": self.bundle.manifest.network.class_name,
+            },
+            "kind": request.kind,
+            "device": str(self.device),
+            "timings_s": timings,
+            "warnings": list(request.warnings),
+        }
 
     def _register(self, image: npt.NDArray[np.float32]) -> Tensor:
         """Give the (3, I, J, K) field of the network, on the CPU."""
         try:
             with torch.inference_mode():
                 patient = torch.from_numpy(image)[None, None].to(self.device)
-                return self.network(patient, self.atlas_input)[0].float().cpu().clone()
+                field: Tensor = self.network(patient, self.atlas_input)[0].float().cpu().clone()
+                return field
         except torch.cuda.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise DeviceError("the device ran out of memory", hint="retry later, or choose another device") from error
@@ -118,14 +129,16 @@ class Segmenter:
         """Follow the network's field by the one that draws the labyrinth to its edge in the image."""
         frame = self.bundle.frame
         if request.kind == "raw":
-            hounsfield, _ = resample_to_canonical(request.volume, request.alignment, frame, self.bundle.intensity.fill_hu)
+            fill_hu = self.bundle.intensity.fill_hu
+            hounsfield, _ = resample_to_canonical(request.volume, request.alignment, frame, fill_hu)
             metal = hounsfield >= options.metal_hu
         else:
             metal = image >= 1.0
         trusted = trusted_part(seen, metal, frame.spacing_mm, options)
         labyrinth = self.bundle.atlas_meshes_ijk[LABYRINTH.id]
         moved = warp_vertices(torch.from_numpy(labyrinth.vertices).float(), ddf, self.bundle.sampler)
-        levels = refine(image, trusted, labyrinth.with_vertices(moved.numpy()), frame.spacing_mm, options)
+        registered = labyrinth.with_vertices(moved.numpy())
+        levels = refine(image, trusted, registered, self.reliability, frame.spacing_mm, options)
         return then_control_grids(ddf, levels)
 
     def _carry(self, ddf: Tensor, request: CheckedRequest) -> dict[str, SurfaceMesh]:

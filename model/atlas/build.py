@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,7 +89,7 @@ class Atlas:
                 }
                 ears = {key.removeprefix("ear/"): stored[key] for key in stored.files if key.startswith("ear/")}
                 return cls(meshes, stored["image_hu"].astype(np.float32), stored["modes"], ears)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise InputError(
                 "the atlas cannot be read",
                 expected=f"a folder with the {ATLAS_FILE} that `cochlear atlas` writes",
@@ -158,14 +160,14 @@ def mean_image(ears: Sequence[LabelledEar], frame: CanonicalFrame, group: Groupw
 
 
 def shape_modes(group: Groupwise) -> npt.NDArray[np.float32]:
-    """Give the principal modes of the group's displacement fields, (M, 3, g, g, g), voxels at one standard deviation."""
+    """Give the principal modes of the group's displacement fields, (M, 3, g, g, g) voxels at one sigma."""
     shape = (MODE_GRID,) * 3
     fields = np.stack([_field(fit.coefficients, shape).numpy() for fit in group.fits.values()])
     centred = (fields - fields.mean(axis=0)).reshape(len(fields), -1)
     _, sizes, rows = np.linalg.svd(centred, full_matrices=False)
     count = min(MODES, len(fields) - 1)
     modes = rows[:count] * (sizes[:count, None] / np.sqrt(max(len(fields) - 1, 1)))
-    return modes.reshape(count, 3, *shape).astype(np.float32)
+    return np.asarray(modes.reshape(count, 3, *shape), dtype=np.float32)
 
 
 def _field(coefficients: Sequence[npt.NDArray[np.float32]], shape: tuple[int, ...]) -> torch.Tensor:

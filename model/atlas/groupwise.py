@@ -45,8 +45,7 @@ def groupwise_mean(
     """Average a group of surfaces without losing thin parts.
 
     One member's surface, simplified, is fitted to every member; the mean position of each vertex over the group is the
-    next template. Averaging positions keeps the three canals, which averaging or voting over voxels dissolves where
-    they do not overlap. The template lends its topology only.
+    next template. Averaging positions keeps the canals, which voting over voxels dissolves where they do not overlap.
 
     Args:
         surfaces: closed surfaces in crop voxels, by name, aligned already.

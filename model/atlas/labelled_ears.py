@@ -85,9 +85,7 @@ def read_labelled_ear(folder: Path, frame: CanonicalFrame, *, fill_hu: float) ->
     return LabelledEar(folder.name, volume, inside, alignment, image, seen, surface)
 
 
-def read_labelled_ears(
-    root: Path, names: Sequence[str], frame: CanonicalFrame, *, fill_hu: float
-) -> list[LabelledEar]:
+def read_labelled_ears(root: Path, names: Sequence[str], frame: CanonicalFrame, *, fill_hu: float) -> list[LabelledEar]:
     """Read several ears of a folder; see `read_labelled_ear`."""
     return [read_labelled_ear(root / name, frame, fill_hu=fill_hu) for name in names]
 
@@ -108,6 +106,6 @@ def label_surface(mask: npt.NDArray[np.bool_]) -> SurfaceMesh:
     piece = np.pad(pieces == np.argmax(sizes) + 1, margin)
     smooth = gaussian_filter(piece.astype(np.float64), LABEL_SMOOTHING_VOXELS)
     level = np.partition(smooth.ravel(), -int(sizes.max()))[-int(sizes.max())]
-    vertices, triangles, _, _ = marching_cubes(smooth, float(level))
+    vertices, triangles, _, _ = marching_cubes(smooth, float(level))  # type: ignore[no-untyped-call]
     surface = SurfaceMesh(vertices=vertices - margin, triangles=triangles, space="ijk")
     return surface if surface.signed_volume > 0 else surface.flipped()

@@ -91,35 +91,15 @@ def fit_surface(
     options = options or FitOptions()
     rng = np.random.default_rng(seed)
     points = torch.from_numpy(template.vertices).float()
-    target_points, target_normals = target.vertices, vertex_normals(target)
-    target_tree = cKDTree(np.hstack([target_points, options.normal_weight * target_normals]))
+    aim = _Target.of(target, options.normal_weight)
     coefficients = [torch.zeros(3, g, g, g, requires_grad=True) for g in options.levels]
-    samples = (options.field_samples,) * 3
     for stage in range(1, len(coefficients) + 1):
-        free = coefficients[:stage]
-        optimiser = torch.optim.Adam(free, lr=options.learning_rate)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.steps, options.learning_rate / 20)
-        pairs = None
-        for step in range(options.steps):
-            field = expand_all(free, samples)
-            moved = points + sample_spanning(field, points, grid)
-            if pairs is None or step % options.refresh == 0:
-                pairs = _closest_pairs(moved, template, target_points, target_normals, target_tree, rng, options)
-            from_template, onto, onto_template, from_target = pairs
-            loss = (
-                (moved[from_template] - onto).square().sum(1).mean()
-                + (moved[onto_template] - from_target).square().sum(1).mean()
-                + options.stiffness * _bending(field)
-            )
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            schedule.step()
+        _run_stage(coefficients[:stage], points, template, aim, grid, rng, options)
     with torch.no_grad():
-        field = expand_all(coefficients, samples)
+        field = expand_all(coefficients, (options.field_samples,) * 3)
         moved_ijk = (points + sample_spanning(field, points, grid)).double().numpy()
-    forward = cKDTree(target_points).query(moved_ijk)[0].mean()
-    backward = cKDTree(moved_ijk).query(target_points)[0].mean()
+    forward = cKDTree(aim.points).query(moved_ijk)[0].mean()
+    backward = cKDTree(moved_ijk).query(aim.points)[0].mean()
     return SurfaceFit(
         coefficients=tuple(level.detach().numpy() for level in coefficients),
         vertices_ijk=moved_ijk,
@@ -127,29 +107,67 @@ def fit_surface(
     )
 
 
-def _closest_pairs(
-    moved: Tensor,
+@dataclass(frozen=True)
+class _Target:
+    """The target surface as it is searched: positions and weighted normals side by side."""
+
+    points: FloatArray
+    features: FloatArray
+    tree: cKDTree
+
+    @classmethod
+    def of(cls, target: SurfaceMesh, normal_weight: float) -> _Target:
+        """Make the search tree of a surface."""
+        features = np.hstack([target.vertices, normal_weight * vertex_normals(target)])
+        return cls(target.vertices, features, cKDTree(features))
+
+
+def _run_stage(
+    free: Sequence[Tensor],
+    points: Tensor,
     template: SurfaceMesh,
-    target_points: FloatArray,
-    target_normals: FloatArray,
-    target_tree: cKDTree,
+    aim: _Target,
+    grid: Sequence[int],
     rng: np.random.Generator,
     options: FitOptions,
+) -> None:
+    """Fit the freed control grids in place."""
+    optimiser = torch.optim.Adam(free, lr=options.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.steps, options.learning_rate / 20)
+    pairs = None
+    for step in range(options.steps):
+        field = expand_all(free, (options.field_samples,) * 3)
+        moved = points + sample_spanning(field, points, grid)
+        if pairs is None or step % options.refresh == 0:
+            pairs = _closest_pairs(moved, template, aim, rng, options)
+        from_template, onto, onto_template, from_target = pairs
+        loss = (
+            (moved[from_template] - onto).square().sum(1).mean()
+            + (moved[onto_template] - from_target).square().sum(1).mean()
+            + options.stiffness * _bending(field)
+        )
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+
+
+def _closest_pairs(
+    moved: Tensor, template: SurfaceMesh, aim: _Target, rng: np.random.Generator, options: FitOptions
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Give template indices and the points closest to them, then the same for points drawn from the target."""
     current = moved.detach().double().numpy()
     normals = vertex_normals(template.with_vertices(current))
     some = rng.choice(len(current), min(options.points, len(current)), replace=False)
     features = np.hstack([current, options.normal_weight * normals])
-    _, to_target = target_tree.query(features[some])
-    others = rng.choice(len(target_points), min(options.points, len(target_points)), replace=False)
-    probes = np.hstack([target_points[others], options.normal_weight * target_normals[others]])
-    _, to_template = cKDTree(features).query(probes)
+    _, to_target = aim.tree.query(features[some])
+    others = rng.choice(len(aim.points), min(options.points, len(aim.points)), replace=False)
+    _, to_template = cKDTree(features).query(aim.features[others])
     return (
         torch.from_numpy(some),
-        torch.from_numpy(target_points[to_target]).float(),
+        torch.from_numpy(aim.points[to_target]).float(),
         torch.from_numpy(to_template),
-        torch.from_numpy(target_points[others]).float(),
+        torch.from_numpy(aim.points[others]).float(),
     )
 
 

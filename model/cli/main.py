@@ -6,8 +6,8 @@ from importlib.metadata import entry_points
 
 import typer
 
-from model.cli.errors import run_app
 from model.cli.commands import COMMANDS
+from model.cli.errors import run_app
 
 PLUGINS = "cochlear.commands"
 """Entry-point group of further sub-commands."""

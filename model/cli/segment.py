@@ -21,7 +21,7 @@ def segment(
     side: SideChoice = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     formats: Annotated[str, typer.Option(help="Mesh formats, separated by commas.")] = "vtk,stl",
-    rigid: Annotated[bool, typer.Option("--rigid", help="Place the atlas by the landmarks only, as a baseline.")] = False,
+    rigid: Annotated[bool, typer.Option("--rigid", help="Place the atlas by landmarks only, a baseline.")] = False,
 ) -> None:
     """Segment one ear and write meshes, masks, field, report and picture."""
     mesh_formats = [check_mesh_format(name.strip()) for name in formats.split(",")]

@@ -31,4 +31,4 @@ def apply_affine(affine: npt.ArrayLike, points: npt.ArrayLike) -> FloatArray:
 
 def ras_to_lps(points_ras: npt.ArrayLike) -> FloatArray:
     """Turn RAS millimetres into LPS millimetres; applied twice it gives its input back."""
-    return np.asarray(points_ras, dtype=np.float64) * np.array([-1.0, -1.0, 1.0])
+    return np.asarray(np.asarray(points_ras, dtype=np.float64) * [-1.0, -1.0, 1.0], dtype=np.float64)

@@ -74,8 +74,8 @@ class FieldNet(nn.Module):
 class CoarseToFineNet(nn.Module):
     """A registration network run in several passes, each correcting what the passes before it left.
 
-    The images are seen on `samples` equally spaced points spanning the voxels `region[0]..region[1]` of each axis of the
-    crop. Every pass sees the patient image pulled back by the field of the passes before it, so that fields compose:
+    The images are seen on `samples` equally spaced points spanning the voxels `region[0]..region[1]` of each axis of
+    the crop. Every pass sees the patient image pulled back by the field of the passes before it: fields compose, and
     an atlas point p moves first by the last pass's field, then by the earlier ones. All passes share their weights.
 
     Source: recursive cascades with shared weights (Zhao et al., ICCV 2019, doi 10.1109/ICCV.2019.01070).
@@ -110,6 +110,10 @@ class CoarseToFineNet(nn.Module):
             raise ValueError(f"samples: expected a multiple of {unit}, at least {4 * unit}, found {samples}")
         if not 0 <= region[0] < region[1] < grid:
             raise ValueError(f"region: expected 0 <= first < last < {grid}, found {tuple(region)}")
+        if passes < 1:
+            raise ValueError(f"passes: expected at least 1, found {passes}")
+        if not 0 <= finest < len(widths):
+            raise ValueError(f"finest: expected 0 to {len(widths) - 1}, found {finest}")
         self.grid, self.samples = grid, samples
         self.first, self.last = float(region[0]), float(region[1])
         self.passes = passes
@@ -130,7 +134,8 @@ class CoarseToFineNet(nn.Module):
         points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1)
         points = points.reshape(1, -1, 3).expand(len(patient), -1, -1)
         moved = self.move(points, fields)
-        return (moved - points).transpose(1, 2).unflatten(2, (self.grid,) * 3)
+        ddf: Tensor = (moved - points).transpose(1, 2).unflatten(2, (self.grid,) * 3)
+        return ddf
 
     def look(self, image: Tensor) -> Tensor:
         """Give the (B, 1, samples^3) view of a (B, 1, grid^3) crop that the network sees."""
@@ -161,7 +166,8 @@ class CoarseToFineNet(nn.Module):
         """Sum (B, 3, g, g, g) control grids into one (B, 3, n, n, n) field over the region, n half the samples."""
         shape = (self.samples // 2,) * 3
         dense = [expand(level.flatten(0, 1), shape) for level in coefficients]
-        return torch.stack(dense).sum(0).unflatten(0, coefficients[0].shape[:2])
+        total: Tensor = torch.stack(dense).sum(0).unflatten(0, coefficients[0].shape[:2])
+        return total
 
     def _sample(self, field: Tensor, points_ijk: Tensor) -> Tensor:
         """Interpolate a field over the region at (B, N, 3) points; beyond the region its border value holds."""

@@ -25,4 +25,5 @@ def then_control_grids(ddf_ijk: Tensor, levels: Sequence[Tensor]) -> Tensor:
     moved = torch.stack(torch.meshgrid(*axes, indexing="ij")) + ddf_ijk
     field = expand_all([level.to(ddf_ijk) for level in levels], tuple((n + 1) // 2 for n in shape))
     further = sample_spanning(field, moved.flatten(1).T, shape)
-    return ddf_ijk + further.T.unflatten(1, shape)
+    followed: Tensor = ddf_ijk + further.T.unflatten(1, shape)
+    return followed

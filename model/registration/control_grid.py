@@ -52,7 +52,8 @@ def expand(coefficients: Tensor, shape: Sequence[int]) -> Tensor:
         for samples, controls in zip(shape, coefficients.shape[1:], strict=True)
     )
     along_jk = basis_j @ (coefficients @ basis_k.T)
-    return (basis_i @ along_jk.flatten(2)).unflatten(2, along_jk.shape[2:])
+    dense: Tensor = (basis_i @ along_jk.flatten(2)).unflatten(2, along_jk.shape[2:])
+    return dense
 
 
 def expand_all(levels: Sequence[Tensor], shape: Sequence[int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Refinement of a registration on the image itself: the labyrinth's surface is drawn to the edge between lumen and bone."""
+"""Refinement of a registration on the image: the labyrinth's surface is drawn to the edge between lumen and bone."""
 
 from __future__ import annotations
 
@@ -28,20 +28,22 @@ class RefinementOptions:
         points: vertices drawn at every step.
         contrast: difference between inside and outside, in units of the intensity range of 2, beyond which an edge
             counts no more than any other.
+        full_edge: difference in the atlas image, same units, from which an edge counts fully.
         stiffness: weight of the squared second differences of the field, voxels.
         restraint: weight of the squared displacement, voxels.
         metal_hu: HU from which a voxel counts as metal; the image within `metal_margin_mm` of it is not looked at.
         metal_margin_mm: see `metal_hu`.
     """
 
-    levels: tuple[int, ...] = (4, 6, 10, 16, 24)
-    steps: int = 50
+    levels: tuple[int, ...] = (4, 6, 10, 16)
+    steps: int = 30
     learning_rate: float = 0.2
     depths_mm: tuple[float, ...] = (0.2, 0.4, 0.6)
     points: int = 4000
-    contrast: float = 0.5
-    stiffness: float = 0.05
-    restraint: float = 0.0005
+    contrast: float = 1.0
+    full_edge: float = 1.0
+    stiffness: float = 1.0
+    restraint: float = 0.03
     metal_hu: float = 3000.0
     metal_margin_mm: float = 1.0
 
@@ -50,6 +52,7 @@ def refine(
     image: npt.NDArray[np.float32],
     trusted: npt.NDArray[np.bool_],
     surface_ijk: SurfaceMesh,
+    reliability: npt.NDArray[np.float32],
     spacing_mm: float,
     options: RefinementOptions,
 ) -> list[Tensor]:
@@ -59,6 +62,7 @@ def refine(
         image: [I, J, K] crop, intensities in [-1, 1].
         trusted: [I, J, K], False where the image says nothing (outside the field of view, near metal).
         surface_ijk: the labyrinth as registered so far, crop voxels, outward.
+        reliability: (N,) weight of each vertex, 0 to 1, see `edge_reliability`.
         spacing_mm: voxel of the crop.
         options: how the refinement runs.
 
@@ -66,38 +70,46 @@ def refine(
         One (3, g, g, g) control grid per level, crop voxels, over the crop: a point x of the registered atlas moves to
         x + field(x).
     """
-    grid = image.shape
     stack = torch.from_numpy(np.stack([image, trusted.astype(np.float32)]))
     vertices = torch.from_numpy(surface_ijk.vertices).float()
     triangles = torch.from_numpy(surface_ijk.triangles.astype(np.int64))
     depths = torch.tensor(options.depths_mm) / spacing_mm
-    area = _vertex_areas(vertices, triangles)
+    weight = _vertex_areas(vertices, triangles) * torch.from_numpy(reliability)
+    scene = _Scene(stack, image.shape, vertices, triangles, weight, depths)
     coefficients = [torch.zeros(3, g, g, g, requires_grad=True) for g in options.levels]
-    samples = (2 * max(options.levels),) * 3
     generator = torch.Generator().manual_seed(0)
-    normals = _normals(vertices, triangles)
     for stage in range(1, len(coefficients) + 1):
-        free = coefficients[:stage]
-        optimiser = torch.optim.Adam(free, lr=options.learning_rate)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.steps, options.learning_rate / 20)
-        for step in range(options.steps):
-            field = expand_all(free, samples)
-            if step % _NORMALS_EVERY == 0:
-                with torch.no_grad():
-                    normals = _normals(vertices + sample_spanning(field, vertices, grid), triangles)
-            chosen = torch.randint(len(vertices), (options.points,), generator=generator)
-            moved = vertices[chosen] + sample_spanning(field, vertices[chosen], grid)
-            bending = sum((field.diff(n=2, dim=a).square().sum(0).mean() for a in (1, 2, 3)), field.new_zeros(()))
-            loss = (
-                _edge_loss(stack, moved, normals[chosen], area[chosen], depths, grid, options.contrast)
-                + options.stiffness * bending
-                + options.restraint * field.square().sum(0).mean()
-            )
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            schedule.step()
+        _run_stage(coefficients[:stage], scene, generator, options)
     return [level.detach() for level in coefficients]
+
+
+def edge_reliability(
+    atlas_image: npt.NDArray[np.float32], surface_ijk: SurfaceMesh, spacing_mm: float, options: RefinementOptions
+) -> npt.NDArray[np.float32]:
+    """Give how far each vertex of the atlas's labyrinth lies on an edge from dark to bright that can be followed.
+
+    Towards the modiolus, at the windows and where a label was filled, the surface is no such edge even in the mean
+    image; drawing it to what happens to be dark there would pull the inside of the cochlea along.
+
+    Args:
+        atlas_image: [I, J, K] mean image, intensities in [-1, 1].
+        surface_ijk: the atlas's labyrinth, crop voxels, outward.
+        spacing_mm: voxel of the crop.
+        options: for the depths and the contrast.
+
+    Returns:
+        (N,) float32: 0 where the inside is not darker than the outside, 1 from `full_edge` on.
+    """
+    vertices = torch.from_numpy(surface_ijk.vertices).float()
+    normals = _normals(vertices, torch.from_numpy(surface_ijk.triangles.astype(np.int64)))
+    stack = torch.from_numpy(atlas_image[None])
+    step = torch.zeros(len(vertices))
+    for depth in options.depths_mm:
+        offset = depth / spacing_mm * normals
+        outside = sample_spanning(stack, vertices + offset, atlas_image.shape)[:, 0]
+        inside = sample_spanning(stack, vertices - offset, atlas_image.shape)[:, 0]
+        step += (outside - inside) / len(options.depths_mm)
+    return np.asarray((step / options.full_edge).clamp(0, 1).numpy(), dtype=np.float32)
 
 
 def trusted_part(
@@ -114,19 +126,60 @@ def trusted_part(
     if not metal.any():
         return seen
     distance = distance_transform_edt(~metal, sampling=spacing_mm)
-    return seen & (distance > options.metal_margin_mm)
+    return np.asarray(seen & (distance > options.metal_margin_mm), dtype=np.bool_)
 
 
-def _edge_loss(
-    stack: Tensor, moved: Tensor, normals: Tensor, area: Tensor, depths: Tensor, grid: tuple[int, ...], contrast: float
-) -> Tensor:
-    """Give the area-weighted mean of inside minus outside, each pair limited to the stated contrast."""
+@dataclass(frozen=True)
+class _Scene:
+    """What stays the same while the field is sought: image with trust (2, I, J, K), crop voxels, surface, depths."""
+
+    stack: Tensor
+    grid: tuple[int, ...]
+    vertices: Tensor
+    triangles: Tensor
+    weight: Tensor
+    depths: Tensor
+
+    def normals(self, field: Tensor) -> Tensor:
+        """Give the outward normals of the surface moved by a field."""
+        with torch.no_grad():
+            return _normals(self.vertices + sample_spanning(field, self.vertices, self.grid), self.triangles)
+
+
+def _run_stage(free: list[Tensor], scene: _Scene, generator: torch.Generator, options: RefinementOptions) -> None:
+    """Improve the freed control grids in place."""
+    optimiser = torch.optim.Adam(free, lr=options.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.steps, options.learning_rate / 20)
+    samples = (2 * max(options.levels),) * 3
+    normals = scene.vertices
+    for step in range(options.steps):
+        field = expand_all(free, samples)
+        if step % _NORMALS_EVERY == 0:
+            normals = scene.normals(field)
+        chosen = torch.randint(len(scene.vertices), (options.points,), generator=generator)
+        moved = scene.vertices[chosen] + sample_spanning(field, scene.vertices[chosen], scene.grid)
+        bending = sum((field.diff(n=2, dim=a).square().sum(0).mean() for a in (1, 2, 3)), field.new_zeros(()))
+        loss = (
+            _edge_loss(scene, moved, normals[chosen], scene.weight[chosen], options.contrast)
+            + options.stiffness * bending
+            + options.restraint * field.square().sum(0).mean()
+        )
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+
+
+def _edge_loss(scene: _Scene, moved: Tensor, normals: Tensor, weight: Tensor, contrast: float) -> Tensor:
+    """Give the weighted mean of inside minus outside, each pair limited to the stated contrast."""
+    stack, depths, grid = scene.stack, scene.depths, scene.grid
     offsets = depths[:, None, None] * normals[None]
     inside = sample_spanning(stack, (moved[None] - offsets).reshape(-1, 3), grid).unflatten(0, (len(depths), -1))
     outside = sample_spanning(stack, (moved[None] + offsets).reshape(-1, 3), grid).unflatten(0, (len(depths), -1))
     step = contrast * torch.tanh((inside[..., 0] - outside[..., 0]) / contrast)
-    weight = area * (inside[..., 1] * outside[..., 1]).detach()
-    return (weight * step).sum() / area.sum() / len(depths)
+    trusted = weight * (inside[..., 1] * outside[..., 1]).detach()
+    loss: Tensor = (trusted * step).sum() / weight.sum().clamp(min=1e-6) / len(depths)
+    return loss
 
 
 def _normals(vertices: Tensor, triangles: Tensor) -> Tensor:
@@ -136,7 +189,8 @@ def _normals(vertices: Tensor, triangles: Tensor) -> Tensor:
     normals = torch.zeros_like(vertices)
     for corner in range(3):
         normals.index_add_(0, triangles[:, corner], faces)
-    return torch.nn.functional.normalize(normals, dim=1)
+    unit: Tensor = torch.nn.functional.normalize(normals, dim=1)
+    return unit
 
 
 def _vertex_areas(vertices: Tensor, triangles: Tensor) -> Tensor:

@@ -60,17 +60,20 @@ class RandomWarp:
         self.offset = torch.from_numpy(centre - matrix @ np.full(3, centre) + shift).float()
         self.field = torch.zeros(3, samples, samples, samples)
         for controls, displacement in zip(options.controls, options.displacements_mm, strict=True):
-            coefficients = rng.normal(0, strength * displacement / options.spacing_mm, (3, controls, controls, controls))
+            sigma = strength * displacement / options.spacing_mm
+            coefficients = rng.normal(0, sigma, (3, controls, controls, controls))
             self.field += expand(torch.from_numpy(coefficients).float(), (samples,) * 3)
 
     def __call__(self, points_ijk: Tensor) -> Tensor:
         """Map (N, 3) points of the changed crop to the stored crop, voxels."""
-        return points_ijk @ self.matrix.T + self.offset + sample_spanning(self.field, points_ijk, (self.grid,) * 3)
+        further = sample_spanning(self.field, points_ijk, (self.grid,) * 3)
+        mapped: Tensor = points_ijk @ self.matrix.T + self.offset + further
+        return mapped
 
     def inverse(self, points_ijk: Tensor, iterations: int = 12) -> Tensor:
         """Map (N, 3) points of the stored crop to the changed one, by fixed-point iteration."""
         back = torch.linalg.inv(self.matrix).T
-        guess = (points_ijk - self.offset) @ back
+        guess: Tensor = (points_ijk - self.offset) @ back
         for _ in range(iterations):
             residual = points_ijk - self(guess)
             guess = guess + residual @ back

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +64,7 @@ class CaseSet:
                 images, vertices = stored["images"], stored["vertices"]
                 counts = {str(name): int(n) for name, n in zip(stored["structures"], stored["counts"], strict=True)}
                 atlas = stored["atlas"]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise InputError("the training cases cannot be read", expected="a file written by this project") from error
         cases = tuple(TrainingCase(image, points) for image, points in zip(images, vertices, strict=True))
         return cls(cases, atlas, counts)

@@ -60,6 +60,9 @@ class TrainingConfig(_Section):
     name: str = Field(description="Name of the bundle it ends in.")
     version: str = "1.0.0"
     seed: int = 0
+    initial: str | None = Field(
+        default=None, description="Bundle (name or path) whose weights the network starts from; none: at random."
+    )
     data: DataSection = DataSection()
     network: NetworkParameters = NetworkParameters()
     optimiser: OptimiserSection = OptimiserSection()

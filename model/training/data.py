@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -60,6 +61,4 @@ class ChangedCases(IterableDataset[dict[str, Tensor]]):
     def _draw(self, chosen: CaseSet, rng: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """Draw vertex indices, as many of each structure."""
         starts = np.cumsum([0, *chosen.counts.values()])
-        return np.concatenate(
-            [rng.integers(a, b, self.points) for a, b in zip(starts[:-1], starts[1:], strict=True)]
-        )
+        return np.concatenate([rng.integers(a, b, self.points) for a, b in pairwise(starts)])

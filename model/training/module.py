@@ -23,7 +23,8 @@ def point_to_point(predicted: Tensor, true: Tensor, groups: int) -> Tensor:
         (G,) mean distances, in the unit of the points.
     """
     distance = (predicted - true).square().sum(-1).add(1e-6).sqrt()
-    return distance.unflatten(1, (groups, -1)).mean(dim=(0, 2))
+    means: Tensor = distance.unflatten(1, (groups, -1)).mean(dim=(0, 2))
+    return means
 
 
 def roughness(field: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ def prepare_cases(
         Real, implanted and synthetic cases.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    makers = {
+    makers: dict[str, Callable[[], CaseSet]] = {
         REAL: lambda: real_cases(ears, atlas),
         IMPLANTED: lambda: implanted_cases(ears, atlas, data.implants_per_ear, progress),
         SYNTHETIC: lambda: synthetic_cases(atlas, data, progress),

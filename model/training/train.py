@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import lightning
 import numpy as np
@@ -12,34 +13,17 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from model.atlas.build import Atlas
 from model.atlas.labelled_ears import LabelledEar
-from model.bundle.schema import (
-    BundleDescription,
-    FrameSection,
-    HuWindow,
-    NetworkSection,
-    TrainingSection,
-)
-from model.bundle.write import write_bundle
+from model.bundle import find_bundle, load_bundle
 from model.geometry.frame import CanonicalFrame
 from model.networks.coarse_to_fine import CoarseToFineNet
+from model.networks.registry import load_network
 from model.training.augment import AugmentOptions
 from model.training.cases import CaseSet
 from model.training.config import TrainingConfig
 from model.training.data import ChangedCases
 from model.training.module import RegistrationTraining
 from model.training.prepare import prepare_cases
-
-WINDOW = HuWindow(low=-1000.0, high=2600.0, fill_hu=-1024.0)
-CITATION = (
-    "W. Wimmer et al., Human bony labyrinth dataset: Co-registered CT and micro-CT images, surface models and "
-    "anatomical landmarks, Data in Brief 27 (2019) 104782, doi 10.1016/j.dib.2019.104782 (CC BY 4.0)"
-)
-LIMITS = (
-    "Trained on CT of specimens without metal, on the same with simulated electrode arrays, and on synthetic ears; no "
-    "image of an implanted patient was seen.",
-    "Truth for scala tympani, scala vestibuli and modiolus is the deformed atlas, not a label.",
-    "Malformed or ossified cochleae are not represented.",
-)
+from model.training.trained import WINDOW, windowed, write_trained
 
 
 def train(
@@ -50,6 +34,7 @@ def train(
     experiment: Path,
     out: Path,
     progress: Callable[[str, float], None],
+    scores: Mapping[str, Any] | None = None,
 ) -> Path:
     """Train a model; started again with the same arguments it goes on where it stopped.
 
@@ -61,6 +46,7 @@ def train(
         experiment: folder for cases and checkpoints.
         out: folder to write the bundle into.
         progress: called with what is being done and the fraction done.
+        scores: measured scores of the trained model to state in its bundle, when known.
 
     Returns:
         The folder of the bundle.
@@ -68,7 +54,9 @@ def train(
     lightning.seed_everything(config.seed, verbose=False)
     sets = prepare_cases(ears, atlas, config.data, experiment / "cases", progress)
     network = CoarseToFineNet(grid=frame.grid[0], **config.network.model_dump())
-    image = _window(atlas.image_hu)
+    if config.initial is not None:
+        network.load_state_dict(load_network(load_bundle(find_bundle(config.initial))).state_dict())
+    image = windowed(atlas.image_hu)
     module = RegistrationTraining(
         network,
         torch.from_numpy(image),
@@ -80,74 +68,13 @@ def train(
         learning_rate=config.optimiser.learning_rate,
         stiffness=config.optimiser.stiffness,
     )
-    checkpoints = ModelCheckpoint(
-        dirpath=experiment / "checkpoints", save_last=True, every_n_train_steps=config.optimiser.checkpoint_every
-    )
-    trainer = lightning.Trainer(
-        max_steps=config.optimiser.steps,
-        precision=config.optimiser.precision,  # type: ignore[arg-type]
-        gradient_clip_val=1.0,
-        logger=lightning.pytorch.loggers.CSVLogger(experiment, name="log"),
-        callbacks=[checkpoints, _Report(progress, config.optimiser.steps)],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        log_every_n_steps=20,
-        use_distributed_sampler=False,
-    )
     last = experiment / "checkpoints" / "last.ckpt"
     resumed = last if last.exists() else None
     # A resumed run draws from another stream, so that it does not see the first draws again.
     start = int(torch.load(last, map_location="cpu", weights_only=True)["global_step"]) if resumed else 0
-    trainer.fit(module, _loader(sets, network, frame, config, start), ckpt_path=resumed)
-    return write_trained(network, image, atlas, frame, config, out)
-
-
-def write_trained(
-    network: CoarseToFineNet,
-    image: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
-    atlas: Atlas,
-    frame: CanonicalFrame,
-    config: TrainingConfig,
-    out: Path,
-) -> Path:
-    """Write the bundle of a trained network."""
-    description = BundleDescription(
-        name=config.name,
-        version=config.version,
-        licence="Apache-2.0",
-        citation=CITATION,
-        intended_use="Research use only. Not for diagnosis or treatment.",
-        limits=LIMITS,
-        network=NetworkSection(
-            class_name="coarse_to_fine",
-            parameters={"grid": frame.grid[0], **config.network.model_dump(mode="json")},
-        ),
-        refinement=config.refinement,
-        frame=FrameSection.model_validate(frame.to_json()),
-        intensity=WINDOW,
-        training=TrainingSection(
-            data=f"{len(atlas.ear_vertices_ijk)} labelled CT of specimens "
-            f"({', '.join(sorted(atlas.ear_vertices_ijk))}), the same with simulated electrode arrays, and "
-            f"{config.data.synthetic} synthetic ears.",
-            citation=CITATION,
-            details=config.model_dump(mode="json"),
-        ),
-    )
-    write_bundle(
-        out / config.name,
-        description,
-        weights={name: value.detach().cpu().numpy() for name, value in network.state_dict().items()},
-        atlas_meshes_ijk=atlas.meshes_ijk,
-        atlas_input=image.astype(np.float16),
-        replace=True,
-    )
-    return out / config.name
-
-
-def _window(image_hu: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Bring the atlas image into [-1, 1]."""
-    scaled = (np.clip(image_hu, WINDOW.low, WINDOW.high) - WINDOW.low) * (2 / (WINDOW.high - WINDOW.low)) - 1
-    return scaled.astype(np.float32)
+    loader = _loader(sets, network, frame, config, start)
+    _trainer(config, experiment, progress).fit(module, loader, ckpt_path=resumed)
+    return write_trained(network, atlas, frame, config, out, scores or {})
 
 
 def _loader(
@@ -167,6 +94,24 @@ def _loader(
     workers = config.optimiser.workers
     return torch.utils.data.DataLoader(
         stream, batch_size=config.optimiser.batch, num_workers=workers, prefetch_factor=4 if workers else None
+    )
+
+
+def _trainer(config: TrainingConfig, experiment: Path, progress: Callable[[str, float], None]) -> lightning.Trainer:
+    """Give the loop over the steps, with its checkpoints and its log."""
+    checkpoints = ModelCheckpoint(
+        dirpath=experiment / "checkpoints", save_last=True, every_n_train_steps=config.optimiser.checkpoint_every
+    )
+    return lightning.Trainer(
+        max_steps=config.optimiser.steps,
+        precision=config.optimiser.precision,  # type: ignore[arg-type]
+        gradient_clip_val=1.0,
+        logger=lightning.pytorch.loggers.CSVLogger(experiment, name="log"),
+        callbacks=[checkpoints, _Report(progress, config.optimiser.steps)],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=20,
+        use_distributed_sampler=False,
     )
 
 

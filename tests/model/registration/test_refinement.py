@@ -1,0 +1,140 @@
+"""Refinement on images whose edge is known: a dark ball in bright bone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from surfaces import sphere
+
+from model.meshes.mesh import SurfaceMesh
+from model.registration.compose import then_control_grids
+from model.registration.refinement import RefinementOptions, edge_reliability, refine, trusted_part
+from model.registration.warp import warp_vertices
+
+SHAPE = (44, 46, 48)
+SPACING_MM = 0.2
+CENTRE = np.array([22.0, 23.5, 24.0])
+RADIUS = 10.0
+OPTIONS = RefinementOptions(levels=(4, 6, 8), steps=40, points=1500, restraint=0.0)
+
+
+def ball_image() -> npt.NDArray[np.float32]:
+    """Give a ball of fluid in bone, blurred as by a scanner, in window units."""
+    distance = np.linalg.norm(np.moveaxis(np.indices(SHAPE), 0, -1) - CENTRE, axis=-1)
+    return (0.5 * np.tanh((distance - RADIUS) / 1.5)).astype(np.float32)
+
+
+def refined(image: npt.NDArray[np.float32], trusted: npt.NDArray[np.bool_], start: SurfaceMesh) -> SurfaceMesh:
+    """Refine a surface and carry it by the field."""
+    levels = refine(image, trusted, start, all_reliable(start), SPACING_MM, OPTIONS)
+    ddf = then_control_grids(torch.zeros(3, *SHAPE), levels)
+    return start.with_vertices(warp_vertices(torch.from_numpy(start.vertices).float(), ddf).numpy())
+
+
+def all_reliable(surface: SurfaceMesh) -> npt.NDArray[np.float32]:
+    return np.ones(len(surface.vertices), dtype=np.float32)
+
+
+def everywhere() -> npt.NDArray[np.bool_]:
+    return np.ones(SHAPE, dtype=bool)
+
+
+def test_a_shifted_sphere_finds_the_ball() -> None:
+    start = sphere(RADIUS, CENTRE + [2.0, 0.0, -1.0], level=4)
+    found = refined(ball_image(), everywhere(), start)
+    assert np.abs(found.vertices.mean(axis=0) - CENTRE).max() < 0.1
+    radii = np.linalg.norm(found.vertices - CENTRE, axis=1)
+    assert abs(radii.mean() - RADIUS) < 0.1
+    assert np.abs(radii - RADIUS).max() < 0.5
+
+
+def test_a_sphere_too_small_grows_to_the_ball() -> None:
+    found = refined(ball_image(), everywhere(), sphere(RADIUS - 2.0, CENTRE, level=4))
+    radii = np.linalg.norm(found.vertices - CENTRE, axis=1)
+    assert abs(radii.mean() - RADIUS) < 0.1
+    assert np.abs(found.vertices.mean(axis=0) - CENTRE).max() < 0.1
+
+
+def test_restraint_holds_back() -> None:
+    start = sphere(RADIUS - 2.0, CENTRE, level=4)
+    levels = refine(ball_image(), everywhere(), start, all_reliable(start), SPACING_MM, replace(OPTIONS, restraint=0.1))
+    free = refine(ball_image(), everywhere(), start, all_reliable(start), SPACING_MM, OPTIONS)
+    size, free_size = (float(torch.cat([level.flatten() for level in some]).norm()) for some in (levels, free))
+    assert size < 0.5 * free_size
+
+
+def test_a_sphere_in_the_right_place_stays() -> None:
+    start = sphere(RADIUS, CENTRE, level=4)
+    found = refined(ball_image(), everywhere(), start)
+    assert np.linalg.norm(found.vertices - start.vertices, axis=1).mean() < 0.25
+
+
+def test_nothing_moves_where_the_image_says_nothing() -> None:
+    start = sphere(RADIUS - 2.0, CENTRE, level=3)
+    constant = np.full(SHAPE, 0.25, dtype=np.float32)
+    for image, trusted in ((constant, everywhere()), (ball_image(), np.zeros(SHAPE, dtype=bool))):
+        found = refined(image, trusted, start)
+        assert np.abs(found.vertices - start.vertices).max() < 0.1
+
+
+def test_an_untrusted_half_does_not_draw_the_surface() -> None:
+    image = ball_image()
+    trusted = everywhere()
+    trusted[: int(CENTRE[0])] = False
+    # What lies in the untrusted half is nonsense: a bright wall through the ball.
+    image[10:14] = 1.0
+    start = sphere(RADIUS - 1.5, CENTRE, level=4)
+    found = refined(image, trusted, start)
+    seen = start.vertices[:, 0] > CENTRE[0] + 4
+    radii = np.linalg.norm(found.vertices - CENTRE, axis=1)
+    assert abs(radii[seen].mean() - RADIUS) < 0.5
+    assert np.linalg.norm(found.vertices - start.vertices, axis=1)[~seen].max() < 3.0
+
+
+def test_the_same_input_gives_the_same_field() -> None:
+    start = sphere(RADIUS - 1.0, CENTRE, level=3)
+    short = RefinementOptions(levels=(4, 6), steps=5, points=200)
+    one, two = (refine(ball_image(), everywhere(), start, all_reliable(start), SPACING_MM, short) for _ in range(2))
+    assert [tuple(level.shape) for level in one] == [(3, 4, 4, 4), (3, 6, 6, 6)]
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+    assert not any(level.requires_grad for level in one)
+
+
+def test_metal_is_kept_clear_of() -> None:
+    seen, metal = everywhere(), np.zeros(SHAPE, dtype=bool)
+    seen[0] = False
+    assert trusted_part(seen, metal, SPACING_MM, OPTIONS) is seen
+    metal[20, 20, 20] = True
+    trusted = trusted_part(seen, metal, SPACING_MM, RefinementOptions(metal_margin_mm=1.0))
+    distance_mm = SPACING_MM * np.linalg.norm(np.moveaxis(np.indices(SHAPE), 0, -1) - [20, 20, 20], axis=-1)
+    expected = seen & (distance_mm > 1.0)
+    unclear = np.abs(distance_mm - 1.0) < 1e-6
+    assert np.array_equal(trusted[~unclear], expected[~unclear])
+
+
+def test_unreliable_vertices_do_not_draw() -> None:
+    start = sphere(RADIUS - 2.0, CENTRE, level=3)
+    nobody = np.zeros(len(start.vertices), dtype=np.float32)
+    levels = refine(ball_image(), everywhere(), start, nobody, SPACING_MM, OPTIONS)
+    assert max(float(level.abs().max()) for level in levels) < 1e-4
+
+
+def test_reliability_is_where_the_atlas_shows_an_edge() -> None:
+    surface = sphere(RADIUS, CENTRE, level=4)
+    image = ball_image()
+    # On one side there is no bone but more fluid.
+    image[31:] = -0.5
+    reliability = edge_reliability(image, surface, SPACING_MM, RefinementOptions())
+    assert reliability.shape == (len(surface.vertices),)
+    assert reliability.dtype == np.float32
+    assert reliability.min() >= 0.0
+    i = surface.vertices[:, 0]
+    assert reliability[np.abs(i - CENTRE[0]) < 4].min() > 0.7
+    sharper = edge_reliability(image, surface, SPACING_MM, RefinementOptions(full_edge=0.25))
+    assert sharper[np.abs(i - CENTRE[0]) < 4].min() == 1.0
+    assert reliability[i > CENTRE[0] + 9.5].max() < 0.3
+    flipped = edge_reliability(-ball_image(), surface, SPACING_MM, RefinementOptions())
+    assert flipped.max() == 0.0
