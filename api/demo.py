@@ -37,6 +37,9 @@ from worker.settings import Settings
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 
+TYPICAL_SEED = 11
+"""Of the ears of seeds 0 to 19 that are drawn with an implant, the one nearest their median error before deformation."""
+
 Surfaces = Mapping[str, SurfaceMesh]
 
 
@@ -64,7 +67,7 @@ class Score:
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the ear, the results and the service's data.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(min=0, max=999, help="Which ear; training used none of these.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, max=999, help="Which ear; training used none of these.")] = TYPICAL_SEED,
 ) -> None:
     """Make an implanted ear with known truth, send it through the service, and compare the result with the truth."""
     settings = Settings()
@@ -112,8 +115,9 @@ def running_service(data_dir: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "model.cli", "serve", "--port", str(port), "--data-dir", str(data_dir)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 (our own program)
     url = f"http://127.0.0.1:{port}"
+    with (data_dir / "service.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603 (our own program)
     try:
         _wait_until_ready(process, url)
         yield url
@@ -164,7 +168,7 @@ def _median_error(found: SurfaceMesh, truth: SurfaceMesh) -> float:
     return float(np.median(errors))
 
 
-def _wait_until_ready(process: subprocess.Popen[str], url: str) -> None:
+def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
     """Wait until the service says it is ready."""
     import httpx
 

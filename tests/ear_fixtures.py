@@ -44,9 +44,7 @@ def read_truth(folder: Path) -> dict[str, SurfaceMesh]:
 def request_of(folder: Path, bundle: Bundle, image: str | Path = "ct.nii.gz") -> CheckedRequest:
     """Check the image of an ear with its landmarks; `image` is a name in the folder or a path."""
     landmarks = Landmarks.parse((folder / "landmarks.json").read_bytes())
-    return check_request(
-        folder / image, landmarks=landmarks, side=None, frame=bundle.frame, intensity=bundle.intensity
-    )
+    return check_request(folder / image, landmarks=landmarks, side=None, frame=bundle.frame, intensity=bundle.intensity)
 
 
 def mean_error_mm(found_ras: SurfaceMesh, truth_ras: SurfaceMesh) -> float:

@@ -74,7 +74,7 @@ def make_ear(folder: Path, seed: int = 0) -> Ear:
     affine[:3, :3] = _FRAME_RAS * spacing
     affine[:3, 3] = _ORIGIN_RAS
     image, landmarks = folder / "ear.nii.gz", folder / "landmarks.json"
-    picture = nibabel.Nifti1Image(data.astype(np.int16), affine)  # type: ignore[no-untyped-call]
+    picture = nibabel.Nifti1Image(data.astype(np.int16), affine)
     picture.to_filename(image)
     points = {name: (_ORIGIN_RAS + _FRAME_RAS @ np.array(place)).tolist() for name, place in _LANDMARKS_MM.items()}
     landmarks.write_text(json.dumps({"side": "left", "space": "RAS", "unit": "mm", "landmarks": points}))

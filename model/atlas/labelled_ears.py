@@ -106,6 +106,6 @@ def label_surface(mask: npt.NDArray[np.bool_]) -> SurfaceMesh:
     piece = np.pad(pieces == np.argmax(sizes) + 1, margin)
     smooth = gaussian_filter(piece.astype(np.float64), LABEL_SMOOTHING_VOXELS)
     level = np.partition(smooth.ravel(), -int(sizes.max()))[-int(sizes.max())]
-    vertices, triangles, _, _ = marching_cubes(smooth, float(level))  # type: ignore[no-untyped-call]
+    vertices, triangles, _, _ = marching_cubes(smooth, float(level))
     surface = SurfaceMesh(vertices=vertices - margin, triangles=triangles, space="ijk")
     return surface if surface.signed_volume > 0 else surface.flipped()

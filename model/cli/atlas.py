@@ -23,9 +23,12 @@ def read_frame(root: Path) -> CanonicalFrame:
         InputError: it is not there or cannot be used.
     """
     try:
-        return CanonicalFrame.from_json(json.loads((root / "frame.json").read_text(encoding="utf-8")))
+        document = json.loads((root / "frame.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError("the canonical frame cannot be read", expected="frame.json in the folder of ears") from error
+    if not isinstance(document, dict):
+        raise InputError("the canonical frame cannot be read", expected="a JSON object in frame.json")
+    return CanonicalFrame.from_json(document)
 
 
 def atlas(

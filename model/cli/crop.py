@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from model.cli.request import DEFAULT_BUNDLE, BundleOption, EarArgument, LandmarksOption, SideChoice, load_request
+from model.cli.request import (
+    DEFAULT_BUNDLE,
+    BundleOption,
+    EarArgument,
+    LandmarksOption,
+    SideChoice,
+    check_image_name,
+    load_request,
+)
 from model.volumes.write import write_nifti
 
 
@@ -20,6 +28,7 @@ def crop(
     side: SideChoice = None,
 ) -> None:
     """Write the prepared crop of an ear, intensities in [-1, 1], and beside it the alignment that leads back."""
+    check_image_name(out)
     loaded, request = load_request(ear, bundle, landmarks, side)
     image, _ = request.canonical_image(loaded.frame, loaded.intensity)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from model.errors import CochlearError, InputError
+from model.errors import CochlearError, InputError, RunError
 
 EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
 
@@ -21,6 +21,10 @@ def run_app(app: typer.Typer) -> NoReturn:
         sys.exit(EXIT_BAD_INPUT)
     except CochlearError as error:
         _say(error)
+        sys.exit(EXIT_FAILED)
+    except OSError as error:
+        # Disk full, no permission: the reason is said, the path it carries is not.
+        _say(RunError("a file could not be read or written", found=(error.strerror or type(error).__name__).lower()))
         sys.exit(EXIT_FAILED)
     sys.exit(0)
 

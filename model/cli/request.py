@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from model.bundle import Bundle, find_bundle, load_bundle
-from model.errors import LandmarksError
+from model.errors import LandmarksError, OptionError
 from model.geometry.landmarks import Landmarks
 from model.request import CheckedRequest, check_request
 
@@ -47,6 +47,18 @@ def load_request(
         intensity=loaded.intensity,
     )
     return loaded, request
+
+
+def check_image_name(path: Path) -> None:
+    """Refuse a name for a new image that readers would not take for NIfTI.
+
+    Raises:
+        OptionError: it ends in neither `.nii` nor `.nii.gz`.
+    """
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise OptionError(
+            "the name of the image to write cannot be used", expected="a name that ends in .nii or .nii.gz", field="out"
+        )
 
 
 def read_landmarks(path: Path) -> Landmarks:

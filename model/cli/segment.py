@@ -10,7 +10,8 @@ import typer
 from model.cli.progress import progress_bar
 from model.cli.request import DEFAULT_BUNDLE, BundleOption, EarArgument, LandmarksOption, SideChoice, load_request
 from model.meshes.formats import check_mesh_format
-from model.outputs.write import write_results
+from model.outputs.publish import check_output_folder
+from model.outputs.write import REPORT_NAME, write_results
 
 
 def segment(
@@ -25,6 +26,7 @@ def segment(
 ) -> None:
     """Segment one ear and write meshes, masks, field, report and picture."""
     mesh_formats = [check_mesh_format(name.strip()) for name in formats.split(",")]
+    check_output_folder(out, REPORT_NAME)
     loaded, request = load_request(ear, bundle, landmarks, side)
     # Bad input is refused before the network library is loaded.
     from model.segmentation import Segmenter

@@ -11,16 +11,11 @@ from pathlib import Path
 from model.errors import OptionError
 
 
-@contextmanager
-def published_folder(out: Path, marker: str) -> Iterator[Path]:
-    """Give a temporary folder next to `out` that takes its place when the block ends without an error.
-
-    A new or empty `out` appears in one step. When `out` holds an earlier result, its files of the same names are
-    replaced and others left alone; the marker is taken away first and comes back last, so that a folder with the
-    marker always holds one complete result.
+def check_output_folder(out: Path, marker: str) -> bool:
+    """Check that results can be published to a folder, and say whether an earlier result is there.
 
     Args:
-        out: folder to publish; its parent is made when it is missing.
+        out: folder to publish.
         marker: name of a file that every complete result has.
 
     Raises:
@@ -37,6 +32,25 @@ def published_folder(out: Path, marker: str) -> Iterator[Path]:
             expected="a new folder, an empty one, or one with an earlier result",
             hint="choose another folder",
         )
+    return earlier
+
+
+@contextmanager
+def published_folder(out: Path, marker: str) -> Iterator[Path]:
+    """Give a temporary folder next to `out` that takes its place when the block ends without an error.
+
+    A new or empty `out` appears in one step. When `out` holds an earlier result, its files of the same names are
+    replaced and others left alone; the marker is taken away first and comes back last, so that a folder with the
+    marker always holds one complete result.
+
+    Args:
+        out: folder to publish; its parent is made when it is missing.
+        marker: name of a file that every complete result has.
+
+    Raises:
+        OptionError: when `out` is a file, or a folder of something else.
+    """
+    earlier = check_output_folder(out, marker)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         staging = Path(folder) / "result"

@@ -9,7 +9,7 @@ from model.bundle.schema import BundleDescription
 from model.meshes.mesh import SurfaceMesh
 from model.structures import structure_by_id
 
-WAYS = {"rigid": "landmarks only", "network": "network", "refined": "network + refinement"}
+WAYS = {"rigid": "before", "network": "network", "refined": "network + refinement"}
 
 
 def write_card(description: BundleDescription, meshes_ijk: Mapping[str, SurfaceMesh], picture: str) -> str:
@@ -32,7 +32,8 @@ def write_card(description: BundleDescription, meshes_ijk: Mapping[str, SurfaceM
         f"![The atlas]({picture})",
         "## Atlas\n\n| structure | vertices | triangles | volume, mm³ |\n|---|---|---|---|\n" + "\n".join(structures),
         "The labyrinth is the mean shape of the training ears. The scalae and the modiolus are built along its "
-        "cochlear duct from published figures of the human cochlea; vertices carry the angle along the cochlea (`angle_deg`).",
+        "cochlear duct from published figures of the human cochlea; vertices carry the angle along the cochlea "
+        "(`angle_deg`).",
         f"## Trained on\n\n{description.training.data}\n\nCite: {description.citation}.",
         "## Scores\n\n" + _scores(description.scores),
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in description.limits),
@@ -48,7 +49,7 @@ def _scores(scores: Mapping[str, Any]) -> str:
         tables.append("Labyrinth Dice on validation ears, landmarks given:\n\n" + _table("ear", rows))
     for key, values in scores.items():
         if key.startswith("synthetic_p2p"):
-            where = key.removeprefix("synthetic_p2p_mm_median").replace("_", " ").strip() or "all"
+            where = key.removeprefix("synthetic_p2p_mm_median_").replace("_", " ")
             columns = {way: dict(values[way]) for way in WAYS}
             rows = {structure_by_id(name).name: {way: columns[way][name] for way in WAYS} for name in columns["rigid"]}
             title = f"Median over unseen synthetic ears ({where}) of the mean point-to-point error, mm:"

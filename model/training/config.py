@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from model.bundle.schema import BUNDLE_NAME
 from model.errors import InputError
 
 
@@ -57,7 +58,7 @@ class OptimiserSection(_Section):
 class TrainingConfig(_Section):
     """One training run."""
 
-    name: str = Field(description="Name of the bundle it ends in.")
+    name: str = Field(pattern=rf"^{BUNDLE_NAME}$", description="Name of the bundle it ends in.")
     version: str = "1.0.0"
     seed: int = 0
     initial: str | None = Field(
@@ -81,5 +82,5 @@ def read_config(path: Path) -> TrainingConfig:
         return TrainingConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise InputError("the configuration cannot be read", expected="a TOML file") from error
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as error:
         raise InputError(f"the configuration cannot be used: {error}") from error

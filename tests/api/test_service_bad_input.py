@@ -24,7 +24,7 @@ def image_bytes(ear: Ear, change: Change) -> bytes:
     """Give the ear's image with its array or affine changed."""
     image: Any = nibabel.load(ear.image)
     data, affine = change(np.asarray(image.dataobj), np.array(image.affine))
-    changed: Any = nibabel.Nifti1Image(data, affine)  # type: ignore[no-untyped-call]
+    changed: Any = nibabel.Nifti1Image(data, affine)
     return gzip.compress(changed.to_bytes(), 1)
 
 

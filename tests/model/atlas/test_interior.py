@@ -71,7 +71,7 @@ def labyrinth(pose: CochlearPose) -> SurfaceMesh:
     corner, size = np.array([18, 16, 20]), 70
     grid = np.stack(np.meshgrid(*[np.arange(size)] * 3, indexing="ij"), axis=-1) + corner
     smooth = gaussian_filter(lumen_mask(pose.to_local(grid.astype(float))).astype(float), 0.8)
-    vertices, triangles, _, _ = measure.marching_cubes(smooth, 0.5, step_size=2)  # type: ignore[no-untyped-call]
+    vertices, triangles, _, _ = measure.marching_cubes(smooth, 0.5, step_size=2)
     mesh = SurfaceMesh(vertices + corner, triangles, "ijk")
     return mesh if mesh.signed_volume > 0 else mesh.flipped()
 

@@ -46,7 +46,7 @@ def published_state(network: PublishedRegistrationNet) -> dict[str, torch.Tensor
 
 def save_nifti(path: Path, values: npt.NDArray[np.float32]) -> None:
     """Write an image as the release does."""
-    nibabel.Nifti1Image(values, np.eye(4)).to_filename(path)  # type: ignore[no-untyped-call]
+    nibabel.Nifti1Image(values, np.eye(4)).to_filename(path)
 
 
 @pytest.fixture
