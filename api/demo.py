@@ -38,7 +38,7 @@ START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 
 TYPICAL_SEED = 11
-"""Of the ears of seeds 0 to 19 that are drawn with an implant, the one nearest their median error before deformation."""
+"""Of seeds 0 to 19 whose ears are drawn with an implant, the one nearest their median error before deformation."""
 
 Surfaces = Mapping[str, SurfaceMesh]
 

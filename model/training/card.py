@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from model.atlas.signed_distance import SignedDistance
 from model.bundle.schema import BundleDescription
 from model.meshes.mesh import SurfaceMesh
-from model.structures import structure_by_id
+from model.structures import LABYRINTH, SCALA_TYMPANI, SCALA_VESTIBULI, structure_by_id
 
 WAYS = {"rigid": "before", "network": "network", "refined": "network + refinement"}
 
@@ -34,11 +35,28 @@ def write_card(description: BundleDescription, meshes_ijk: Mapping[str, SurfaceM
         "The labyrinth is the mean shape of the training ears. The scalae and the modiolus are built along its "
         "cochlear duct from published figures of the human cochlea; vertices carry the angle along the cochlea "
         "(`angle_deg`).",
+        _inside(meshes_ijk),
         f"## Trained on\n\n{description.training.data}\n\nCite: {description.citation}.",
         "## Scores\n\n" + _scores(description.scores),
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in description.limits),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _inside(meshes_ijk: Mapping[str, SurfaceMesh]) -> str:
+    """Say how far the scalae lie inside the labyrinth, and what their volumes are compared with."""
+    labyrinth = meshes_ijk[LABYRINTH.id]
+    depth = SignedDistance(labyrinth.vertices, labyrinth.triangles)
+    shares = [
+        f"{part.name} {100 * float((depth(meshes_ijk[part.id].vertices) < 0).mean()):.1f} %"
+        for part in (SCALA_TYMPANI, SCALA_VESTIBULI)
+    ]
+    return (
+        f"Vertices inside the labyrinth: {', '.join(shares)}. Published volumes: scala tympani 34.2 ± 7 mm³, range 23 "
+        "to 50 (Dhanasingh et al. 2021, PMC8514755); labyrinth labels of the training ears 144 to 267 mm³. For the "
+        "scala vestibuli and the modiolus no series of like measure was found; they follow the section heights by angle and "
+        "the inner walls of the turns."
+    )
 
 
 def _scores(scores: Mapping[str, Any]) -> str:

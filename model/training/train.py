@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from model.atlas.build import Atlas
 from model.atlas.labelled_ears import LabelledEar
 from model.bundle import find_bundle, load_bundle
+from model.errors import InputError
 from model.geometry.frame import CanonicalFrame
 from model.networks.coarse_to_fine import CoarseToFineNet
 from model.networks.registry import load_network
@@ -52,10 +55,9 @@ def train(
         The folder of the bundle.
     """
     lightning.seed_everything(config.seed, verbose=False)
+    network = _network(config, frame)
+    claim_experiment(experiment, config, atlas)
     sets = prepare_cases(ears, atlas, config.data, experiment / "cases", progress)
-    network = CoarseToFineNet(grid=frame.grid[0], **config.network.model_dump())
-    if config.initial is not None:
-        network.load_state_dict(load_network(load_bundle(find_bundle(config.initial))).state_dict())
     image = windowed(atlas.image_hu)
     module = RegistrationTraining(
         network,
@@ -75,6 +77,44 @@ def train(
     loader = _loader(sets, network, frame, config, start)
     _trainer(config, experiment, progress).fit(module, loader, ckpt_path=resumed)
     return write_trained(network, atlas, frame, config, out, scores or {})
+
+
+def claim_experiment(folder: Path, config: TrainingConfig, atlas: Atlas) -> None:
+    """Note in an experiment folder which run it is of, so that no other run takes up its cases and checkpoints.
+
+    Raises:
+        InputError: the folder is of a run with another configuration or atlas.
+    """
+    run = {
+        "config": config.model_dump(mode="json"),
+        "atlas": hashlib.sha256(atlas.vertices_ijk().tobytes()).hexdigest(),
+    }
+    record = folder / "run.json"
+    if record.exists() and json.loads(record.read_text(encoding="utf-8")) != run:
+        raise InputError(
+            "the experiment folder is of another run",
+            expected="the configuration and atlas it was started with",
+            hint="choose a new folder, or give the same configuration",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+
+
+def _network(config: TrainingConfig, frame: CanonicalFrame) -> CoarseToFineNet:
+    """Make the network of a run, with the weights it starts from.
+
+    Raises:
+        InputError: its parameters are not accepted, or do not fit those of the bundle it starts from.
+    """
+    try:
+        network = CoarseToFineNet(grid=frame.grid[0], **config.network.model_dump())
+        if config.initial is not None:
+            network.load_state_dict(load_network(load_bundle(find_bundle(config.initial))).state_dict())
+    except (ValueError, RuntimeError) as error:
+        raise InputError(
+            "the network of the configuration cannot be made", found=" ".join(str(error).split())[:200]
+        ) from error
+    return network
 
 
 def _loader(
