@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import nibabel
 import numpy as np
 import numpy.typing as npt
 
@@ -55,5 +56,23 @@ def voxelize_structures(
     Raises:
         MeshError: when a surface is not closed.
     """
-    ras_to_ijk = np.linalg.inv(np.asarray(affine, dtype=np.float64))
-    return {name: voxelize(mesh.transformed(ras_to_ijk, "ijk"), shape) for name, mesh in meshes_ras.items()}
+    # Rays run along an array axis. With the axes put in the order nearest to R, A, S first, they run along the same
+    # direction of the patient however the file orders its axes, and so give the same mask.
+    order = nibabel.io_orientation(affine)
+    back = nibabel.orientations.inv_ornt_aff(order, shape)
+    ordered = np.asarray(affine, dtype=np.float64) @ back
+    ordered_shape = tuple(int(size) for size in np.array(shape)[np.argsort(order[:, 0])])
+    ras_to_ijk = np.linalg.inv(ordered)
+    masks = {}
+    for name, mesh in meshes_ras.items():
+        mask = voxelize(mesh.transformed(ras_to_ijk, "ijk"), (ordered_shape[0], ordered_shape[1], ordered_shape[2]))
+        masks[name] = np.ascontiguousarray(nibabel.apply_orientation(mask, _undone(order)))
+    return masks
+
+
+def _undone(order: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Give the axis order and flips that undo others, as `nibabel.io_orientation` writes them."""
+    undo = np.zeros_like(order)
+    for axis, (target, flip) in enumerate(order):
+        undo[int(target)] = (axis, flip)
+    return undo

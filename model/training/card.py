@@ -54,8 +54,8 @@ def _inside(meshes_ijk: Mapping[str, SurfaceMesh]) -> str:
     return (
         f"Vertices inside the labyrinth: {', '.join(shares)}. Published volumes: scala tympani 34.2 ± 7 mm³, range 23 "
         "to 50 (Dhanasingh et al. 2021, PMC8514755); labyrinth labels of the training ears 144 to 267 mm³. For the "
-        "scala vestibuli and the modiolus no series of like measure was found; they follow the section heights by angle and "
-        "the inner walls of the turns."
+        "scala vestibuli and the modiolus no series of like measure was found; they follow section heights by angle "
+        "and the inner walls of the turns."
     )
 
 

@@ -178,7 +178,7 @@ def test_the_order_and_direction_of_axes_do_not_matter(seed: int) -> None:
     other = voxelize(SurfaceMesh(points, mesh.triangles, "ijk"), (shape[order[0]], shape[order[1]], shape[order[2]]))
     expected = np.flip(mask, axis=tuple(np.flatnonzero(flips))).transpose(order)
     differing = np.count_nonzero(other != expected)
-    assert differing <= 0.01 * mask.sum() + 2  # rays along another axis: voxels covered by almost exactly one half
+    assert differing <= 0.02 * mask.sum() + 3  # rays along another axis: voxels covered by almost exactly one half
 
 
 @given(seed=st.integers(0, 10_000))

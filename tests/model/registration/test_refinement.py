@@ -139,7 +139,7 @@ def test_reliability_is_where_the_atlas_shows_an_edge() -> None:
     image = ball_image()
     # On one side there is no bone but more fluid.
     image[31:] = -0.5
-    reliability = edge_reliability(image, surface, SPACING_MM, RefinementOptions())
+    reliability = edge_reliability(image, surface, SPACING_MM, RefinementOptions(full_edge=1.0))
     assert reliability.shape == (len(surface.vertices),)
     assert reliability.dtype == np.float32
     assert reliability.min() >= 0.0
