@@ -19,11 +19,11 @@ from model.meshes.mesh import SurfaceMesh
 from model.networks.registry import load_network
 from model.outputs.segmentation import Segmentation
 from model.registration.compose import then_control_grids
-from model.registration.refinement import RefinementOptions, edge_reliability, refine, trusted_part
+from model.registration.refinement import RefinementOptions, edge_reliability, refine, trust
 from model.registration.warp import warp_vertices
 from model.request import CheckedRequest
 from model.structures import LABYRINTH
-from model.volumes.resample import resample_to_canonical
+from model.volumes.resample import border_distance_mm, resample_to_canonical
 
 Progress = Callable[[str, float], None]
 """Called with the name of a stage and the fraction of it that is done."""
@@ -72,14 +72,14 @@ class Segmenter:
         tell = progress or _silent
         timings: dict[str, float] = {}
         with _timed("resample", timings, tell):
-            image, seen = request.canonical_image(self.bundle.frame, self.bundle.intensity)
+            image, _ = request.canonical_image(self.bundle.frame, self.bundle.intensity)
         ddf = torch.zeros(3, *self.bundle.frame.grid)
         if deform:
             with _timed("register", timings, tell):
                 ddf = self._register(image)
             if self.refinement is not None:
                 with _timed("refine", timings, tell):
-                    ddf = self._refine(ddf, request, image, seen, self.refinement)
+                    ddf = self._refine(ddf, request, image, self.refinement)
         with _timed("mesh", timings, tell):
             meshes = self._carry(ddf, request)
         return Segmentation(
@@ -123,7 +123,6 @@ class Segmenter:
         ddf: Tensor,
         request: CheckedRequest,
         image: npt.NDArray[np.float32],
-        seen: npt.NDArray[np.bool_],
         options: RefinementOptions,
     ) -> Tensor:
         """Follow the network's field by the one that draws the labyrinth to its edge in the image."""
@@ -134,7 +133,8 @@ class Segmenter:
             metal = hounsfield >= options.metal_hu
         else:
             metal = image >= 1.0
-        trusted = trusted_part(seen, metal, frame.spacing_mm, options)
+        depth_mm = border_distance_mm(request.volume, request.alignment, frame)
+        trusted = trust(depth_mm, metal, frame.spacing_mm, options)
         labyrinth = self.bundle.atlas_meshes_ijk[LABYRINTH.id]
         moved = warp_vertices(torch.from_numpy(labyrinth.vertices).float(), ddf, self.bundle.sampler)
         registered = labyrinth.with_vertices(moved.numpy())

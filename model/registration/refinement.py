@@ -16,6 +16,8 @@ from model.meshes.mesh import SurfaceMesh
 from model.registration.control_grid import expand_all, sample_spanning
 
 _NORMALS_EVERY = 5
+_ADAM_EPS = 1e-6
+"""Well above the rounding noise of the gradients, which Adam would otherwise scale up to whole steps."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class RefinementOptions:
         metal_hu: HU from which a voxel counts as metal; the image within `metal_margin_mm` of it is not looked at.
         metal_margin_mm: see `metal_hu`.
         border_margin_mm: the image within this distance of the border of its field of view is not looked at either.
+        fade_mm: beyond these margins the image counts more and more, and fully from this distance on.
     """
 
     levels: tuple[int, ...] = (4, 6, 10, 16)
@@ -48,13 +51,14 @@ class RefinementOptions:
     stiffness: float = 2.0
     restraint: float = 0.03
     metal_hu: float = 3000.0
-    metal_margin_mm: float = 0.8
-    border_margin_mm: float = 0.5
+    metal_margin_mm: float = 0.6
+    border_margin_mm: float = 0.4
+    fade_mm: float = 0.3
 
 
 def refine(
     image: npt.NDArray[np.float32],
-    trusted: npt.NDArray[np.bool_],
+    trusted: npt.NDArray[np.float32],
     surface_ijk: SurfaceMesh,
     reliability: npt.NDArray[np.float32],
     spacing_mm: float,
@@ -64,7 +68,7 @@ def refine(
 
     Args:
         image: [I, J, K] crop, intensities in [-1, 1].
-        trusted: [I, J, K], False where the image says nothing (outside the field of view, near metal).
+        trusted: [I, J, K] weight of the image, 0 where it says nothing (near the border, near metal), see `trust`.
         surface_ijk: the labyrinth as registered so far, crop voxels, outward.
         reliability: (N,) weight of each vertex, 0 to 1, see `edge_reliability`.
         spacing_mm: voxel of the crop.
@@ -74,7 +78,7 @@ def refine(
         One (3, g, g, g) control grid per level, crop voxels, over the crop: a point x of the registered atlas moves to
         x + field(x).
     """
-    stack = torch.from_numpy(np.stack([image, trusted.astype(np.float32)]))
+    stack = torch.from_numpy(np.stack([image, trusted]))
     vertices = torch.from_numpy(surface_ijk.vertices).float()
     triangles = torch.from_numpy(surface_ijk.triangles.astype(np.int64))
     depths = torch.tensor(options.depths_mm) / spacing_mm
@@ -117,23 +121,27 @@ def edge_reliability(
     return np.asarray((step / options.full_edge).clamp(0, 1).numpy(), dtype=np.float32)
 
 
-def trusted_part(
-    seen: npt.NDArray[np.bool_], metal: npt.NDArray[np.bool_], spacing_mm: float, options: RefinementOptions
-) -> npt.NDArray[np.bool_]:
-    """Give where the image says something: well inside the field of view and away from metal.
+def trust(
+    depth_mm: npt.NDArray[np.float32], metal: npt.NDArray[np.bool_], spacing_mm: float, options: RefinementOptions
+) -> npt.NDArray[np.float32]:
+    """Give how far the image can be believed: well inside the field of view and away from metal.
+
+    The weight fades in over `fade_mm`: one that jumped would let the rounding of a header decide which voxels count.
 
     Args:
-        seen: [I, J, K] field of view.
+        depth_mm: [I, J, K] distance to the border of the field of view, negative outside.
         metal: [I, J, K] voxels that hold metal.
         spacing_mm: voxel of the crop.
-        options: for the margin around metal.
+        options: for the margins.
+
+    Returns:
+        [I, J, K] float32 from 0 to 1.
     """
-    trusted = seen
-    if not seen.all():
-        trusted = distance_transform_edt(seen, sampling=spacing_mm) > options.border_margin_mm
+    weight = np.clip((depth_mm - options.border_margin_mm) / options.fade_mm, 0, 1)
     if metal.any():
-        trusted = trusted & (distance_transform_edt(~metal, sampling=spacing_mm) > options.metal_margin_mm)
-    return np.asarray(trusted, dtype=np.bool_)
+        away = distance_transform_edt(~metal, sampling=spacing_mm)
+        weight = weight * np.clip((away - options.metal_margin_mm) / options.fade_mm, 0, 1)
+    return np.asarray(weight, dtype=np.float32)
 
 
 @contextmanager
@@ -169,7 +177,7 @@ class _Scene:
 
 def _run_stage(free: list[Tensor], scene: _Scene, generator: torch.Generator, options: RefinementOptions) -> None:
     """Improve the freed control grids in place."""
-    optimiser = torch.optim.Adam(free, lr=options.learning_rate)
+    optimiser = torch.optim.Adam(free, lr=options.learning_rate, eps=_ADAM_EPS)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.steps, options.learning_rate / 20)
     samples = (2 * max(options.levels),) * 3
     normals = scene.vertices

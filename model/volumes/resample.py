@@ -59,6 +59,21 @@ def resample_to_canonical(
     return np.where(inside, image, np.float32(fill)), inside
 
 
+def border_distance_mm(volume: Volume, alignment: Alignment, frame: CanonicalFrame) -> FloatImage:
+    """Give how deep each voxel of the canonical grid lies in the field of view.
+
+    Returns:
+        float32 [i, j, k] on `frame.grid`: distance in millimetres to the nearest outer face of the image's voxels,
+        negative outside.
+    """
+    matrix = np.linalg.inv(volume.affine) @ alignment.canonical_to_ras
+    depth = np.full(frame.grid, np.inf)
+    for axis, (size, spacing) in enumerate(zip(volume.shape, volume.spacing_mm, strict=True)):
+        coordinate = _coordinate(matrix, axis, frame.grid)
+        np.minimum(depth, np.minimum(coordinate + 0.5, size - 0.5 - coordinate) * spacing, out=depth)
+    return depth.astype(np.float32)
+
+
 def displacement_to_patient_ras(ddf_ijk: npt.ArrayLike, alignment: Alignment, volume: Volume) -> FloatImage:
     """Bring a displacement field from the canonical grid onto the patient's.
 

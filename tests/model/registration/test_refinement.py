@@ -11,7 +11,7 @@ from surfaces import sphere
 
 from model.meshes.mesh import SurfaceMesh
 from model.registration.compose import then_control_grids
-from model.registration.refinement import RefinementOptions, edge_reliability, refine, trusted_part
+from model.registration.refinement import RefinementOptions, edge_reliability, refine, trust
 from model.registration.warp import warp_vertices
 
 SHAPE = (44, 46, 48)
@@ -32,7 +32,7 @@ def ball_image() -> npt.NDArray[np.float32]:
 
 def refined(
     image: npt.NDArray[np.float32],
-    trusted: npt.NDArray[np.bool_],
+    trusted: npt.NDArray[np.float32],
     start: SurfaceMesh,
     options: RefinementOptions = OPTIONS,
 ) -> SurfaceMesh:
@@ -46,8 +46,8 @@ def all_reliable(surface: SurfaceMesh) -> npt.NDArray[np.float32]:
     return np.ones(len(surface.vertices), dtype=np.float32)
 
 
-def everywhere() -> npt.NDArray[np.bool_]:
-    return np.ones(SHAPE, dtype=bool)
+def everywhere() -> npt.NDArray[np.float32]:
+    return np.ones(SHAPE, dtype=np.float32)
 
 
 def test_a_shifted_sphere_finds_the_ball() -> None:
@@ -82,7 +82,7 @@ def test_a_sphere_in_the_right_place_stays() -> None:
 
 def test_nothing_moves_where_the_image_says_nothing() -> None:
     start = sphere(RADIUS - 2.0, CENTRE, level=3)
-    found = refined(ball_image(), np.zeros(SHAPE, dtype=bool), start, SHORT)
+    found = refined(ball_image(), np.zeros(SHAPE, dtype=np.float32), start, SHORT)
     assert np.abs(found.vertices - start.vertices).max() < 1e-4
     # The optimiser scales rounding errors up to its step, which leaves some hundredths of a millimetre at most.
     found = refined(np.full(SHAPE, 0.25, dtype=np.float32), everywhere(), start, SHORT)
@@ -92,7 +92,7 @@ def test_nothing_moves_where_the_image_says_nothing() -> None:
 def test_an_untrusted_half_does_not_draw_the_surface() -> None:
     image = ball_image()
     trusted = everywhere()
-    trusted[: int(CENTRE[0])] = False
+    trusted[: int(CENTRE[0])] = 0.0
     # What lies in the untrusted half is nonsense: a bright wall through the ball.
     image[10:14] = 1.0
     start = sphere(RADIUS - 1.5, CENTRE, level=4)
@@ -113,18 +113,17 @@ def test_the_same_input_gives_the_same_field() -> None:
 
 
 def test_metal_and_the_border_of_the_field_of_view_are_kept_clear_of() -> None:
-    seen, metal = everywhere(), np.zeros(SHAPE, dtype=bool)
-    assert trusted_part(seen, metal, SPACING_MM, OPTIONS).all()
-    seen[0] = False
-    metal[20, 20, 20] = True
-    options = RefinementOptions(metal_margin_mm=1.0, border_margin_mm=0.5)
-    trusted = trusted_part(seen, metal, SPACING_MM, options)
     indices = np.moveaxis(np.indices(SHAPE), 0, -1)
+    metal = np.zeros(SHAPE, dtype=bool)
+    depth_mm = (SPACING_MM * indices[..., 0]).astype(np.float32)
+    options = RefinementOptions(metal_margin_mm=1.0, border_margin_mm=0.5, fade_mm=0.4)
+    border = np.clip((depth_mm - 0.5) / 0.4, 0, 1)
+    assert np.allclose(trust(depth_mm, metal, SPACING_MM, options), border)
+    metal[20, 20, 20] = True
     from_metal_mm = SPACING_MM * np.linalg.norm(indices - [20, 20, 20], axis=-1)
-    expected = (from_metal_mm > 1.0) & (SPACING_MM * indices[..., 0] > 0.5)
-    unclear = np.abs(from_metal_mm - 1.0) < 1e-6
-    assert np.array_equal(trusted[~unclear], expected[~unclear])
-    assert not trusted_part(np.zeros(SHAPE, dtype=bool), metal, SPACING_MM, options).any()
+    expected = border * np.clip((from_metal_mm - 1.0) / 0.4, 0, 1)
+    assert np.allclose(trust(depth_mm, metal, SPACING_MM, options), expected, atol=1e-6)
+    assert not trust(np.full(SHAPE, -1.0, dtype=np.float32), metal, SPACING_MM, options).any()
 
 
 def test_unreliable_vertices_do_not_draw() -> None:

@@ -25,7 +25,7 @@ from volume_fixtures import (
 from model.geometry.alignment import Alignment, align_by_landmarks, align_prepared
 from model.geometry.landmarks import Side
 from model.geometry.spaces import apply_affine
-from model.volumes.resample import canonical_box, displacement_to_patient_ras, resample_to_canonical
+from model.volumes.resample import border_distance_mm, canonical_box, displacement_to_patient_ras, resample_to_canonical
 
 FRAME = small_frame()
 SIDES = st.sampled_from(["left", "right"])
@@ -197,3 +197,21 @@ def test_the_box_holds_all_that_the_crop_reaches() -> None:
     within = np.all((p >= -0.5) & (p <= np.array(FRAME.grid) - 0.5), axis=-1).reshape(volume.shape)
     assert within[box].sum() == within.sum() > 0
     assert within[box].size < within.size
+
+
+@settings(max_examples=15, deadline=None)
+@given(SIDES, ANGLES, ANGLES)
+def test_depth_in_the_field_of_view_is_positive_inside_and_true_to_scale(
+    side: Side, head: tuple[float, float, float], tilt: tuple[float, float, float]
+) -> None:
+    alignment = aligned(side, pose(head, (13.0, -40.0, 25.0)))
+    spacing = (0.15, 0.25, 0.2)
+    affine = affine_around(alignment, pose(tilt, (0.0, 0.0, 0.0)), spacing)
+    volume = make_volume(np.zeros(SHAPE, dtype=np.float32), affine)
+    depth = border_distance_mm(volume, alignment, FRAME)
+    _, inside = resample_to_canonical(volume, alignment, FRAME, fill=0.0)
+    assert np.array_equal((depth >= 0)[np.abs(depth) > 1e-3], inside[np.abs(depth) > 1e-3])
+    voxel = (3, 5, 2)
+    at = apply_affine(np.linalg.inv(affine) @ alignment.canonical_to_ras, voxel)
+    faces = [min(x + 0.5, n - 0.5 - x) * s for x, n, s in zip(at, SHAPE, spacing, strict=True)]
+    assert depth[voxel] == pytest.approx(min(faces), abs=1e-4)
