@@ -8,10 +8,8 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from model.bundle import DEFAULT_BUNDLE
 from model.errors import CochlearError
-
-DEFAULT_BUNDLE = "cochlea-ct-v1"
-"""Name under `checkpoints/` of the bundle used when a request names none."""
 
 _MEBIBYTE = 2**20
 

@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from model.meshes.mesh import SurfaceMesh
-from model.registration.control_grid import LEVELS, expand_all, sample_spanning
+from model.registration.control_grid import LEVELS, bending, expand_all, sample_spanning
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -144,7 +144,7 @@ def _run_stage(
         loss = (
             (moved[from_template] - onto).square().sum(1).mean()
             + (moved[onto_template] - from_target).square().sum(1).mean()
-            + options.stiffness * _bending(field)
+            + options.stiffness * bending(field)
         )
         optimiser.zero_grad()
         loss.backward()
@@ -169,11 +169,3 @@ def _closest_pairs(
         torch.from_numpy(to_template),
         torch.from_numpy(aim.points[others]).float(),
     )
-
-
-def _bending(field: Tensor) -> Tensor:
-    """Give the mean squared second difference of a (3, A, B, D) field over its three axes."""
-    total = field.new_zeros(())
-    for axis in (1, 2, 3):
-        total = total + field.diff(n=2, dim=axis).square().sum(0).mean()
-    return total

@@ -1,12 +1,13 @@
 """Model bundles: one directory holds one model. Nothing in here imports torch."""
 
 from model.bundle.bundle import Bundle, load_bundle, verify_bundle
-from model.bundle.find import bundle_names, default_checkpoints, find_bundle, list_bundles
+from model.bundle.find import DEFAULT_BUNDLE, bundle_names, default_checkpoints, find_bundle, list_bundles
 from model.bundle.manifest_file import bundle_digest, read_manifest
 from model.bundle.schema import BundleDescription, BundleManifest
 from model.bundle.write import add_files, write_bundle
 
 __all__ = [
+    "DEFAULT_BUNDLE",
     "Bundle",
     "BundleDescription",
     "BundleManifest",

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from model.bundle import DEFAULT_BUNDLE
 from model.cli.request import (
-    DEFAULT_BUNDLE,
     BundleOption,
     EarArgument,
     LandmarksOption,

@@ -13,9 +13,6 @@ from model.errors import LandmarksError, OptionError
 from model.geometry.landmarks import Landmarks
 from model.request import CheckedRequest, check_request
 
-DEFAULT_BUNDLE = "cochlea-ct-v1"
-"""The bundle that is used when none is named."""
-
 
 class SideOption(StrEnum):
     """Which ear."""

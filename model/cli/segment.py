@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from model.bundle import DEFAULT_BUNDLE
 from model.cli.progress import progress_bar
-from model.cli.request import DEFAULT_BUNDLE, BundleOption, EarArgument, LandmarksOption, SideChoice, load_request
+from model.cli.request import BundleOption, EarArgument, LandmarksOption, SideChoice, load_request
 from model.meshes.formats import check_mesh_format
 from model.outputs.publish import check_output_folder
 from model.outputs.write import REPORT_NAME, write_results

@@ -89,3 +89,18 @@ def sample_spanning(field: Tensor, points_ijk: Tensor, grid: Sequence[int]) -> T
         field[None], location, mode="bilinear", padding_mode="border", align_corners=True
     )
     return values[0, :, 0, 0].T
+
+
+def bending(field: Tensor) -> Tensor:
+    """Give how much a field bends: the mean squared second difference over its three axes.
+
+    Args:
+        field: (C, A, B, D) samples, any unit.
+
+    Returns:
+        A number in the squared unit of the field.
+    """
+    total = field.new_zeros(())
+    for axis in (1, 2, 3):
+        total = total + field.diff(n=2, dim=axis).square().sum(0).mean()
+    return total

@@ -13,7 +13,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from model.meshes.mesh import SurfaceMesh
-from model.registration.control_grid import expand_all, sample_spanning
+from model.registration.control_grid import bending, expand_all, sample_spanning
 
 _NORMALS_EVERY = 5
 _ADAM_EPS = 1e-6
@@ -187,10 +187,9 @@ def _run_stage(free: list[Tensor], scene: _Scene, generator: torch.Generator, op
             normals = scene.normals(field)
         chosen = torch.randint(len(scene.vertices), (options.points,), generator=generator)
         moved = scene.vertices[chosen] + sample_spanning(field, scene.vertices[chosen], scene.grid)
-        bending = sum((field.diff(n=2, dim=a).square().sum(0).mean() for a in (1, 2, 3)), field.new_zeros(()))
         loss = (
             _edge_loss(scene, moved, normals[chosen], scene.weight[chosen], options.contrast)
-            + options.stiffness * bending
+            + options.stiffness * bending(field)
             + options.restraint * field.square().sum(0).mean()
         )
         optimiser.zero_grad()
