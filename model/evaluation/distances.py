@@ -28,6 +28,15 @@ class SurfaceDistance:
     hausdorff95_mm: float
     max_mm: float
 
+    @classmethod
+    def of(cls, forward_mm: FloatArray, backward_mm: FloatArray) -> SurfaceDistance:
+        """Summarise the distances of both directions, (N,) and (M,) in mm."""
+        return cls(
+            mean_mm=float((forward_mm.mean() + backward_mm.mean()) / 2),
+            hausdorff95_mm=float(max(np.percentile(forward_mm, 95), np.percentile(backward_mm, 95))),
+            max_mm=float(max(forward_mm.max(), backward_mm.max())),
+        )
+
 
 def point_to_point_mm(
     predicted_mm: npt.NDArray[np.floating], truth_mm: npt.NDArray[np.floating]
@@ -66,15 +75,23 @@ def surface_distance(first_mm: SurfaceMesh, second_mm: SurfaceMesh) -> SurfaceDi
     Raises:
         ValueError: when the spaces differ or are not in millimetres.
     """
+    forward, backward = surface_errors_mm(first_mm, second_mm)
+    return SurfaceDistance.of(forward, backward)
+
+
+def surface_errors_mm(first_mm: SurfaceMesh, second_mm: SurfaceMesh) -> tuple[FloatArray, FloatArray]:
+    """Give the distances that `surface_distance` summarises.
+
+    Returns:
+        (N,) distances of the first surface's samples to the second, (M,) of the second's to the first, in mm.
+
+    Raises:
+        ValueError: when the spaces differ or are not in millimetres.
+    """
     if first_mm.space != second_mm.space or first_mm.space == "ijk":
         raise ValueError(f"surface_distance: expected one space in mm, found {first_mm.space} and {second_mm.space}")
     one, other = sample_surface(first_mm), sample_surface(second_mm)
-    forward, backward = _distances(one, other), _distances(other, one)
-    return SurfaceDistance(
-        mean_mm=float((forward.mean() + backward.mean()) / 2),
-        hausdorff95_mm=float(max(np.percentile(forward, 95), np.percentile(backward, 95))),
-        max_mm=float(max(forward.max(), backward.max())),
-    )
+    return _distances(one, other), _distances(other, one)
 
 
 @dataclass(frozen=True)
