@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from model.meshes.mesh import SurfaceMesh
 from model.synthesis.deformation import Deformation, DeformationOptions, random_deformation
-from model.synthesis.electrode import ElectrodeArray
+from model.synthesis.electrode import ElectrodeArray, array_facts
 from model.synthesis.grid import Float32Array, FloatArray, RenderGrid
 from model.synthesis.implant import BoolArray, draw_implant, metal_mask
 from model.synthesis.metal import MetalParameters
-from model.synthesis.scanner import blur, correlated_noise, finish, random_scanner
+from model.synthesis.scanner import blur, correlated_noise, field_of_view, finish, random_scanner
 from model.synthesis.template import TissueTemplate, build_template
 from model.synthesis.tissue import random_tissue, render_tissue
 
@@ -54,6 +54,7 @@ class SyntheticEar:
         deformation: the map from the atlas to this ear.
         ddf_ijk: (3, n, n, n) float32 forward displacement, canonical voxels, at the image's voxel centres; None when it
             was not asked for.
+        seen: (n, n, n) bool, the field of view.
         metal: (n, n, n) bool, voxels that hold metal.
         contacts_ijk: (c, 3) electrode contacts, the most apical first; (0, 3) without implant.
         seed: what the ear was made from.
@@ -65,6 +66,7 @@ class SyntheticEar:
     vertices_ijk: Mapping[str, FloatArray]
     deformation: Deformation
     ddf_ijk: Float32Array | None
+    seen: BoolArray
     metal: BoolArray
     contacts_ijk: FloatArray
     seed: int
@@ -106,7 +108,7 @@ def synthesize_ear(
     parameters: dict[str, Any] = {"tissue": tissue.to_json(), "scanner": scanner.to_json(), "implant": None}
     metal, contacts = np.zeros(image.shape, dtype=bool), np.zeros((0, 3))
     if implant_rng.uniform() < options.implant_share:
-        array, acquisition, artifact = draw_implant(meshes, implant_rng, grid)
+        array, acquisition, artifact = draw_implant(meshes, implant_rng, image, scanner, grid)
         image += artifact
         metal, contacts = metal_mask(array, grid), array.contacts_ijk
         parameters["implant"] = _implant_record(array, acquisition)
@@ -117,6 +119,7 @@ def synthesize_ear(
         vertices_ijk={name: mesh.vertices for name, mesh in meshes.items()},
         deformation=deformation,
         ddf_ijk=deformation.ddf(grid) if options.with_ddf else None,
+        seen=field_of_view(scanner, grid),
         metal=metal,
         contacts_ijk=contacts,
         seed=seed,
@@ -126,8 +129,4 @@ def synthesize_ear(
 
 def _implant_record(array: ElectrodeArray, acquisition: MetalParameters) -> dict[str, Any]:
     """Give what is worth recording of an implant, as plain JSON values."""
-    return {
-        "array": asdict(array.design),
-        "insertion_deg": array.insertion_deg,
-        "acquisition": acquisition.to_json(),
-    }
+    return {**array_facts(array), "acquisition": acquisition.to_json()}

@@ -1,72 +1,36 @@
 """Electrode arrays: where the metal of a cochlear implant lies in a given ear.
 
 The array follows the scala tympani, whose vertices carry the angle along the cochlea: each angle gives a cross-section
-with a centre, an outer and an inner wall. Dimensions of the arrays follow the makers' data sheets.
+with a centre, an outer and an inner wall. It enters through the round window; its lead runs back through the middle ear
+and the mastoid towards the receiver, whose case lies beyond the crop.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
+from scipy.spatial import cKDTree
 
 from model.meshes.mesh import SurfaceMesh
 from model.structures import MODIOLUS, SCALA_TYMPANI
+from model.synthesis.designs import ArrayDesign, draw_design
 from model.synthesis.grid import CANONICAL_SPACING_MM, FloatArray
-
-Placement = Literal["lateral", "perimodiolar", "middle"]
+from model.synthesis.sections import ScalaSections, scala_sections
 
 _LEAD_DIRECTION = np.array([0.67, 0.32, 0.67])
-_LEAD_MM = 9.0
-_SECTION_DEG = 4.0
+_LEAD_MM = 30.0
 _PATH_STEP_MM = 0.1
 _CONTACT_SIGMA_MM = 0.12
 _WIRE_SIGMA_MM = 0.10
 _WIRE_RADIUS_MM = 0.0125
-
-
-@dataclass(frozen=True)
-class ArrayDesign:
-    """One kind of electrode array, lengths in millimetres.
-
-    Attributes:
-        name: maker and array.
-        contacts: number of contacts.
-        pitch_mm: distance of neighbouring contacts.
-        inserted_mm: usual length within the cochlea.
-        tip_mm: from the tip to the centre of the most apical contact.
-        radius_mm: of the silicone carrier at mid length.
-        placement: the wall it lies along.
-        area_mm2: platinum surface of one contact.
-        angle_deg: usual insertion angle; no array is pushed much further.
-    """
-
-    name: str
-    contacts: int
-    pitch_mm: float
-    inserted_mm: float
-    tip_mm: float
-    radius_mm: float
-    placement: Placement
-    area_mm2: float
-    angle_deg: float
-
-
-DESIGNS: tuple[ArrayDesign, ...] = (
-    ArrayDesign("Cochlear Contour Advance", 22, 0.68, 18.0, 0.6, 0.33, "perimodiolar", 0.28, 380.0),
-    ArrayDesign("Cochlear Slim Modiolar", 22, 0.65, 17.0, 0.4, 0.22, "perimodiolar", 0.24, 400.0),
-    ArrayDesign("Cochlear Slim Straight", 22, 0.90, 21.5, 0.4, 0.23, "lateral", 0.24, 430.0),
-    ArrayDesign("MED-EL Flex24", 12, 1.90, 24.0, 1.0, 0.30, "lateral", 0.20, 450.0),
-    ArrayDesign("MED-EL Flex28", 12, 2.10, 27.0, 1.0, 0.30, "lateral", 0.20, 560.0),
-    ArrayDesign("MED-EL Standard", 12, 2.40, 29.0, 1.0, 0.35, "lateral", 0.20, 610.0),
-    ArrayDesign("Advanced Bionics HiFocus 1J", 16, 1.10, 19.5, 0.8, 0.30, "lateral", 0.22, 430.0),
-    ArrayDesign("Advanced Bionics SlimJ", 16, 1.30, 22.0, 0.6, 0.25, "lateral", 0.22, 430.0),
-    ArrayDesign("Advanced Bionics Mid-Scala", 16, 1.00, 18.0, 0.6, 0.30, "middle", 0.22, 400.0),
-)
+_WIRE_STEP_MM = 0.25
+_FOIL_MM = (0.015, 0.080)
+_WALL_MM = 0.15
 
 
 @dataclass(frozen=True)
@@ -75,86 +39,25 @@ class ElectrodeArray:
 
     Attributes:
         design: the kind of array.
-        contacts_ijk: (n, 3) contact centres, the most apical first.
+        contacts_ijk: (n, 3) contact centres, the most apical first; where a channel is a pair, its middle.
+        inside: (n,) bool, contacts beyond the round window.
         pieces_ijk: (m, 3) small lumps of platinum that make up contacts and wires.
         pieces_mm3: (m,) platinum volume of each lump.
         pieces_sigma_mm: (m,) width of each lump.
+        course_ijk: (p, 3) centre line of the carrier from the lead to the tip.
         insertion_deg: angle of the tip along the cochlea.
+        inserted_mm: length of the array beyond the round window.
     """
 
     design: ArrayDesign
     contacts_ijk: FloatArray
+    inside: npt.NDArray[np.bool_]
     pieces_ijk: FloatArray
     pieces_mm3: FloatArray
     pieces_sigma_mm: FloatArray
+    course_ijk: FloatArray
     insertion_deg: float
-
-
-@dataclass(frozen=True)
-class ScalaSections:
-    """Cross-sections of the scala tympani at increasing angles; lengths in millimetres.
-
-    Attributes:
-        angles_deg: (n,) angles.
-        centres_mm: (n, 3) section centres, canonical ijk times 0.2 mm.
-        outward: (n, 3) unit vectors from the modiolar axis outwards.
-        inner_mm, outer_mm: (n,) walls along `outward`, relative to the centre (inner is negative).
-    """
-
-    angles_deg: FloatArray
-    centres_mm: FloatArray
-    outward: FloatArray
-    inner_mm: FloatArray
-    outer_mm: FloatArray
-
-
-def scala_sections(scala_tympani: SurfaceMesh, modiolus: SurfaceMesh, step_deg: float = 4.0) -> ScalaSections:
-    """Cut the scala tympani by the angle its vertices carry.
-
-    Args:
-        scala_tympani: surface in canonical ijk with `angle_deg`.
-        modiolus: surface in canonical ijk; its middle marks the axis.
-        step_deg: distance of sections.
-
-    Raises:
-        ValueError: when the scala carries no angles.
-    """
-    if "angle_deg" not in scala_tympani.point_data:
-        raise ValueError("scala_tympani: expected point data angle_deg")
-    vertices = scala_tympani.vertices * CANONICAL_SPACING_MM
-    angle = np.asarray(scala_tympani.point_data["angle_deg"], dtype=np.float64)
-    angles = np.arange(angle.min() + step_deg, angle.max() - step_deg, step_deg)
-    chosen = [np.flatnonzero(np.abs(angle - at) < 2 * _SECTION_DEG) for at in angles]
-    kept = [index for index, members in enumerate(chosen) if len(members) >= 6]
-    angles, chosen = angles[kept], [chosen[index] for index in kept]
-    centres = np.stack([vertices[members].mean(axis=0) for members in chosen])
-    centres = gaussian_filter1d(centres, 1.5, axis=0, mode="nearest")
-    outward = _outward(angles, centres, modiolus.vertices.mean(axis=0) * CANONICAL_SPACING_MM)
-    inner, outer = [], []
-    for members, centre, direction in zip(chosen, centres, outward, strict=True):
-        radial = (vertices[members] - centre) @ direction
-        # Means of the extreme sixths are steadier than single vertices.
-        radial.sort()
-        few = max(1, len(radial) // 6)
-        inner.append(radial[:few].mean())
-        outer.append(radial[-few:].mean())
-    smooth = (gaussian_filter1d(np.array(wall), 2.0, mode="nearest") for wall in (inner, outer))
-    return ScalaSections(angles, centres, outward, *smooth)
-
-
-def _outward(angles: FloatArray, centres: FloatArray, middle: FloatArray) -> FloatArray:
-    """Give unit vectors away from the modiolar axis.
-
-    The axis runs through the middle of the modiolus along the area vector of the first turn, which for a flat spiral is
-    the normal of its plane.
-    """
-    turn = centres[angles <= angles[0] + 360.0]
-    normal = np.cross(turn - middle, np.roll(turn, -1, axis=0) - middle).sum(axis=0)
-    normal /= np.linalg.norm(normal)
-    radial = centres - middle
-    radial -= np.outer(radial @ normal, normal)
-    radial = gaussian_filter1d(radial / np.linalg.norm(radial, axis=1, keepdims=True), 1.0, axis=0, mode="nearest")
-    return np.asarray(radial / np.linalg.norm(radial, axis=1, keepdims=True))
+    inserted_mm: float
 
 
 def insert_array(
@@ -167,35 +70,54 @@ def insert_array(
             modiolus.
         rng: source of randomness.
         design: the array, or None to draw one.
+
+    Raises:
+        ValueError: when the scala carries no angles.
     """
-    design = design or DESIGNS[int(rng.integers(len(DESIGNS)))]
+    design = design or draw_design(rng)
     sections = scala_sections(meshes[SCALA_TYMPANI.id], meshes[MODIOLUS.id])
-    path, angles = _path(sections, design, rng)
+    path, angles = _path(sections, design, meshes[SCALA_TYMPANI.id], rng)
     length = _arc_length(path)
     entry = float(np.interp(sections.angles_deg[0], angles, length))
     deepest = float(np.interp(rng.normal(design.angle_deg, 45.0), angles, length))
     depth = min(entry + design.inserted_mm * rng.normal(1.0, 0.08), deepest)
-    at = np.asarray(depth - design.tip_mm - design.pitch_mm * np.arange(design.contacts), dtype=np.float64)
-    at = at[at > 0.5]
-    contacts = _along(path, length, at)
-    foil = float(np.exp(rng.uniform(np.log(0.015), np.log(0.12))))
-    pieces, volumes, widths = _contact_pieces(path, length, at, design.area_mm2 * foil)
+    at = depth - design.offsets_mm
+    foil = float(np.exp(rng.uniform(*np.log(_FOIL_MM))))
+    pieces, volumes = _contact_pieces(path, length, at, design, foil)
     wires, wire_volumes = _wire_pieces(path, length, at)
+    widths = [np.full(len(pieces), _CONTACT_SIGMA_MM), np.full(len(wires), _WIRE_SIGMA_MM)]
     return ElectrodeArray(
         design=design,
-        contacts_ijk=contacts / CANONICAL_SPACING_MM,
+        contacts_ijk=_along(path, length, at) / CANONICAL_SPACING_MM,
+        inside=np.asarray(at >= entry),
         pieces_ijk=np.concatenate([pieces, wires]) / CANONICAL_SPACING_MM,
         pieces_mm3=np.concatenate([volumes, wire_volumes]),
-        pieces_sigma_mm=np.concatenate([widths, np.full(len(wires), _WIRE_SIGMA_MM)]),
+        pieces_sigma_mm=np.concatenate(widths),
+        course_ijk=np.concatenate([path[length < depth], _along(path, length, [depth])]) / CANONICAL_SPACING_MM,
         insertion_deg=float(np.interp(depth, length, angles)),
+        inserted_mm=depth - entry,
     )
 
 
-def _path(sections: ScalaSections, design: ArrayDesign, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+def array_facts(array: ElectrodeArray) -> dict[str, Any]:
+    """Give maker, model, depth and contacts of an array as plain JSON values."""
+    return {
+        "maker": array.design.maker,
+        "model": array.design.model,
+        "placement": array.design.placement,
+        "contacts": len(array.contacts_ijk),
+        "contacts_inserted": int(array.inside.sum()),
+        "insertion_deg": round(array.insertion_deg, 1),
+        "inserted_mm": round(array.inserted_mm, 2),
+    }
+
+
+def _path(
+    sections: ScalaSections, design: ArrayDesign, scala_tympani: SurfaceMesh, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
     """Give the course of the array in mm, (n, 3) from the lead to the apex, and the angle at each point."""
-    gap = design.radius_mm + 0.1
     if design.placement == "lateral":
-        radial = np.maximum(sections.outer_mm - gap, 0.0)
+        radial = np.maximum(sections.outer_mm - design.radius_mm - 0.1, 0.0)
     elif design.placement == "perimodiolar":
         radial = np.minimum(sections.inner_mm + design.radius_mm + rng.uniform(0.1, 0.4), 0.0)
     else:
@@ -205,20 +127,47 @@ def _path(sections: ScalaSections, design: ArrayDesign, rng: np.random.Generator
     wander = gaussian_filter1d(rng.standard_normal((len(radial), 3)), 8.0, axis=0, mode="nearest")
     wander *= rng.uniform(0.03, 0.12) / max(float(wander.std()), 1e-9)
     course = sections.centres_mm + radial[:, None] * sections.outward + wander
-    backwards = course[0] - course[3]
-    backwards /= np.linalg.norm(backwards)
-    leave = _LEAD_DIRECTION + rng.normal(0.0, 0.12, 3)
-    distance = np.arange(_LEAD_MM, 0.0, -0.5)
-    blend = np.clip(distance / 5.0, 0.0, 1.0)[:, None]
-    direction = (1 - blend) * backwards + blend * leave / np.linalg.norm(leave)
-    lead = course[0] + distance[:, None] * direction
+    lead = _lead(course, rng)
     joined = np.concatenate([lead, course])
     outer_angles = np.linspace(sections.angles_deg[0] - 60, sections.angles_deg[0] - 1, len(lead))
     angles = np.concatenate([outer_angles, sections.angles_deg])
     length = _arc_length(joined)
     even = np.arange(0.0, length[-1], _PATH_STEP_MM)
     fine = gaussian_filter1d(_along(joined, length, even), 4.0, axis=0, mode="nearest")
-    return fine, np.interp(even, length, angles)
+    fine_angles = np.interp(even, length, angles)
+    within = fine_angles >= sections.angles_deg[0]
+    fine[within] = _pushed_inside(fine[within], scala_tympani)
+    return fine, fine_angles
+
+
+def _lead(course: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Give the lead in mm, from its far end to the round window: straight back at first, then with slack."""
+    backwards = course[0] - course[3]
+    backwards /= np.linalg.norm(backwards)
+    leave = _LEAD_DIRECTION + rng.normal(0.0, 0.12, 3)
+    distance = np.arange(_LEAD_MM, 0.0, -0.5)
+    blend = np.clip(distance / 5.0, 0.0, 1.0)[:, None]
+    direction = (1 - blend) * backwards + blend * leave / np.linalg.norm(leave)
+    slack = gaussian_filter1d(rng.standard_normal((len(distance), 3)), 8.0, axis=0, mode="nearest")
+    slack *= rng.uniform(0.2, 1.5) / max(float(slack.std()), 1e-9)
+    return np.asarray(
+        course[0] + distance[:, None] * direction + slack * np.clip(distance / 8.0 - 0.4, 0.0, 1.0)[:, None]
+    )
+
+
+def _pushed_inside(points_mm: FloatArray, scala_tympani: SurfaceMesh) -> FloatArray:
+    """Push points that lie nearer than 0.15 mm to the wall, or beyond it, inwards along the wall's normals."""
+    corners = scala_tympani.vertices[scala_tympani.triangles] * CANONICAL_SPACING_MM
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    size = np.linalg.norm(normals, axis=1)
+    middles, normals = corners[size > 0].mean(axis=1), normals[size > 0] / size[size > 0, None]
+    tree = cKDTree(middles)
+    moved = points_mm.copy()
+    for _ in range(8):
+        _, nearest = tree.query(moved)
+        depth = np.einsum("ij,ij->i", middles[nearest] - moved, normals[nearest])
+        moved -= np.clip(_WALL_MM - depth, 0.0, 0.3)[:, None] * normals[nearest]
+    return moved
 
 
 def _arc_length(path: FloatArray) -> FloatArray:
@@ -232,18 +181,24 @@ def _along(path: FloatArray, length: FloatArray, at: npt.ArrayLike) -> FloatArra
 
 
 def _contact_pieces(
-    path: FloatArray, length: FloatArray, at: FloatArray, volume_mm3: float
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Divide every contact into three lumps along the array."""
+    path: FloatArray, length: FloatArray, at: FloatArray, design: ArrayDesign, foil_mm: float
+) -> tuple[FloatArray, FloatArray]:
+    """Divide every contact into three lumps along the array; pairs lie on both sides of the carrier."""
     spread = np.concatenate([at - 0.14, at, at + 0.14])
     points = _along(path, length, spread)
-    return points, np.full(len(points), volume_mm3 / 3.0), np.full(len(points), _CONTACT_SIGMA_MM)
+    volumes = np.full(len(points), design.area_mm2 * foil_mm / 3.0)
+    paired = np.tile(np.arange(len(at)) >= len(at) - design.pairs, 3)
+    tangent = _along(path, length, spread + 0.2) - _along(path, length, spread - 0.2)
+    side = np.cross(tangent, [0.0, 0.0, 1.0])
+    side *= 0.7 * design.radius_mm / np.clip(np.linalg.norm(side, axis=1, keepdims=True), 1e-9, None)
+    opposite = points[paired] - side[paired]
+    points[paired] += side[paired]
+    return np.concatenate([points, opposite]), np.concatenate([volumes, volumes[paired]])
 
 
 def _wire_pieces(path: FloatArray, length: FloatArray, at: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Run one wire from each contact back along the array and the lead; lumps every 0.25 mm."""
-    step = 0.25
-    where = np.arange(0.0, float(at.max()), step)
+    where = np.arange(0.0, float(at.max()), _WIRE_STEP_MM)
     wires = (at[None, :] > where[:, None]).sum(axis=1)
-    volume = wires * np.pi * _WIRE_RADIUS_MM**2 * step
+    volume = wires * np.pi * _WIRE_RADIUS_MM**2 * _WIRE_STEP_MM
     return _along(path, length, where), volume

@@ -20,6 +20,8 @@ from model.meshes.mesh import SurfaceMesh
 from model.structures import LABYRINTH
 from model.synthesis.ear import SyntheticEar
 from model.synthesis.grid import CANONICAL_SPACING_MM, FloatArray
+from model.synthesis.insert import InsertedImplant
+from model.volumes.volume import Volume
 from model.volumes.write import write_nifti
 
 _LABEL_INTENT = 1002
@@ -124,6 +126,26 @@ def write_ear(
     }
     (folder / "ear.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return pose
+
+
+def write_inserted(inserted: InsertedImplant, volume: Volume, landmarks: Landmarks, folder: Path) -> None:
+    """Write a real ear with an inserted implant.
+
+    Files: `ct.nii.gz` (int16 HU) and `metal.nii.gz` (0/1) on the grid and affine of the ear's image, `landmarks.json`,
+    `implant.json` (see `InsertedImplant.to_json`).
+
+    Args:
+        inserted: the ear with its implant.
+        volume: the image it was inserted into.
+        landmarks: of the ear.
+        folder: created when missing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_nifti(folder / "ct.nii.gz", inserted.image_hu, volume.affine, like=volume)
+    metal = inserted.metal.astype(np.uint8)
+    write_nifti(folder / "metal.nii.gz", metal, volume.affine, like=volume, intent=_LABEL_INTENT)
+    for name, document in (("landmarks.json", landmarks.to_json()), ("implant.json", inserted.to_json())):
+        (folder / name).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def _write_image(

@@ -22,6 +22,8 @@ _FACIAL = ((48, 53, 63), (58, 35, 68), (70, 45, 66.5), (80, 57, 65), (88, 66, 58
 _CAROTID = ((20, 8, 30), (42, 12, 26), (52, 18, 8), (54, 20, -10))
 _MALLEUS = ((92, 38, 66), (90, 37, 58), (84, 33, 40))
 _INCUS = ((95, 46, 64), (88, 46, 54), (82, 49, 51), (79, 51, 54))
+_ROUND_NICHE = ((70, 56, 41), (78, 50, 36))
+_OVAL_NICHE = ((74, 53, 57), (84, 48, 58))
 _ANTRUM = ((97, 42, 67), (105, 60, 74), (112, 80, 76))
 _TENSOR = ((50, -5, 62), (66, 16, 62), (80, 34, 60))
 
@@ -35,7 +37,7 @@ class Surroundings:
         air: tympanic cavity and air cells.
         marrow: spongy bone and marrow.
         nerve: internal auditory canal and the aperture of the cochlear nerve.
-        soft: facial canal, great vessels, muscle.
+        soft: facial canal, great vessels, muscle, folds and remains of mucosa.
         ossicles: malleus, incus and stapes.
     """
 
@@ -59,12 +61,13 @@ def build_surroundings(
         grid: the grid of the voxels.
         pneumatisation: 0 (compact) to 1 (cells everywhere) of the petrous bone and mastoid.
     """
-    rough = [_noise(rng, grid, scale) for scale in (1.6, 3.0, 2.4)]
+    rough = [_noise(rng, grid, scale) for scale in (1.6, 3.0, 2.4, 1.3)]
     outside = _outside(rng, points, labyrinth, rough[1])
-    air = np.minimum(_tympanum(rng, points, labyrinth, rough[1]), _cells(rng, points, labyrinth, rough, pneumatisation))
-    marrow = np.maximum(0.2 * (rng.uniform(0.4, 1.4) - rough[2]), 2.3 - labyrinth)
+    tympanum = np.minimum(_tympanum(rng, points, labyrinth, rough[1]), _niches(rng, points))
+    air = np.minimum(tympanum, _cells(rng, points, labyrinth, rough, pneumatisation))
+    marrow = np.maximum(0.2 * (rng.uniform(0.1, 1.1) - rough[2]), 1.8 - labyrinth)
     nerve = _nerve_canal(rng, points)
-    soft = _soft(rng, points, rough[0])
+    soft = np.minimum(_soft(rng, points, rough[0]), _lining(rng, air, rough[3]))
     ossicles = _ossicles(rng, points)
     return Surroundings(outside, air, marrow, nerve, soft, ossicles)
 
@@ -135,6 +138,18 @@ def _tympanum(
     return np.asarray(np.maximum(np.minimum(cavity, antrum), rng.uniform(0.5, 1.0) - labyrinth), dtype=np.float32)
 
 
+def _niches(rng: np.random.Generator, points: Float32Array) -> Float32Array:
+    """The niches of the round and the oval window, through which the tympanic cavity reaches the labyrinth."""
+    round_window = _tube(points, _shaken(rng, _ROUND_NICHE, 0.2), np.array([0.75, 0.9]) * rng.uniform(0.7, 1.3))
+    oval_window = _tube(points, _shaken(rng, _OVAL_NICHE, 0.2), np.array([0.7, 1.0]) * rng.uniform(0.7, 1.2))
+    return np.minimum(round_window, oval_window)
+
+
+def _lining(rng: np.random.Generator, air: Float32Array, rough: Float32Array) -> Float32Array:
+    """Folds and remains of mucosa that cross the air."""
+    return np.asarray(np.maximum(0.6 * (np.abs(rough) - rng.uniform(-0.3, 0.4)), air + 0.05), dtype=np.float32)
+
+
 def _cells(
     rng: np.random.Generator,
     points: Float32Array,
@@ -149,7 +164,7 @@ def _cells(
     likely = np.maximum(np.maximum(lateral, below), above) + 0.4 * rough[1] + 2.0 * (pneumatisation - 0.6)
     # Air where the noise is far from zero: the sheets round its zeros stay as the walls of a honeycomb.
     wall = 0.25 + 1.5 * np.clip(0.5 - likely, 0.0, 2.0)
-    return np.asarray(np.maximum(0.4 * (wall - np.abs(rough[0])), rng.uniform(1.3, 2.2) - labyrinth), dtype=np.float32)
+    return np.asarray(np.maximum(0.4 * (wall - np.abs(rough[0])), rng.uniform(0.9, 2.0) - labyrinth), dtype=np.float32)
 
 
 def _nerve_canal(rng: np.random.Generator, points: Float32Array) -> Float32Array:

@@ -68,8 +68,8 @@ def random_tissue(rng: np.random.Generator, drained_share: float = 0.4) -> Tissu
     opaque_ear = rng.uniform() < 0.15
     soft = rng.uniform(0, 120)
     return TissueParameters(
-        bone=rng.uniform(1450, 2050),
-        capsule=rng.uniform(0, 350),
+        bone=rng.uniform(1500, 2100),
+        capsule=rng.uniform(50, 400),
         texture=rng.uniform(40, 160),
         fluid=rng.uniform(-1000, -600) if drained else rng.uniform(0, 260),
         modiolus=rng.uniform(250, 1100),

@@ -10,6 +10,7 @@ import nibabel
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy.spatial.transform import Rotation
 
 from model.geometry.alignment import align_by_landmarks
 from model.geometry.frame import CanonicalFrame
@@ -63,11 +64,13 @@ def test_anatomy_does_not_depend_on_spacing_or_implant(
     for name in toy_atlas:
         np.testing.assert_array_equal(coarse.vertices_ijk[name], fine_ear.vertices_ijk[name])
     averaged = fine_ear.image_hu.reshape(64, 2, 64, 2, 64, 2).mean(axis=(1, 3, 5))
-    # Planes without metal differ by noise only.
-    metal_planes = np.flatnonzero(fine_ear.metal.any(axis=(0, 1))) // 2
-    free = np.abs(np.arange(64)[:, None] - metal_planes[None, :]).min(axis=1) > 3
-    assert free.sum() > 8
-    assert np.corrcoef(averaged[:, :, free].ravel(), coarse.image_hu[:, :, free].ravel())[0, 1] > 0.95
+    # Slices of the scan, which lie askew in the crop, differ by noise only where they hold no metal.
+    axis = Rotation.from_rotvec(fine_ear.parameters["scanner"]["rotation"]).as_matrix()[2]
+    heights = np.tensordot(axis, RenderGrid(2).points(), axes=1)
+    metal_heights = np.unique(np.round(np.argwhere(fine_ear.metal) @ axis))
+    free = np.abs(heights[..., None] - metal_heights).min(axis=-1) > 6
+    assert free.mean() > 0.1
+    assert np.corrcoef(averaged[free], coarse.image_hu[free])[0, 1] > 0.9
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
