@@ -37,15 +37,17 @@ class ConvBlock(nn.Module):
 class FieldNet(nn.Module):
     """From two images to the control coefficients of a displacement field, from coarse to fine scales."""
 
-    def __init__(self, widths: Sequence[int], finest: int) -> None:
+    def __init__(self, widths: Sequence[int], finest: int, stack: int = 1) -> None:
         """Make the network.
 
         Args:
-            widths: channels at 1/2, 1/4, 1/8 ... of the input resolution; multiples of eight.
+            widths: channels at 1/2, 1/4, 1/8 ... of the resolution of the cells; multiples of eight.
             finest: index into `widths` of the finest scale that has control coefficients.
+            stack: samples along each edge of a cell; the samples of a cell are its channels.
         """
         super().__init__()
-        ins = [2, *widths[:-1]]
+        self.stack = stack
+        ins = [2 * stack**3, *widths[:-1]]
         self.encoders = nn.ModuleList(ConvBlock(a, b, stride=2) for a, b in zip(ins, widths, strict=True))
         scales = range(len(widths) - 2, finest - 1, -1)
         self.decoders = nn.ModuleList(ConvBlock(widths[i + 1] + widths[i], widths[i]) for i in scales)
@@ -57,7 +59,7 @@ class FieldNet(nn.Module):
 
     def forward(self, patient: Tensor, atlas: Tensor) -> list[Tensor]:
         """Give (B, 3, g, g, g) control coefficients in crop voxels, coarse to fine, for (B, 1, n, n, n) images."""
-        features = torch.cat([patient, atlas], dim=1)
+        features = torch.cat([samples_to_channels(image, self.stack) for image in (patient, atlas)], dim=1)
         skips = []
         for encoder in self.encoders:
             features = encoder(features)
@@ -71,12 +73,26 @@ class FieldNet(nn.Module):
         return coefficients
 
 
+def samples_to_channels(image: Tensor, stack: int) -> Tensor:
+    """Turn the stack^3 samples of each cell of a (B, C, n, n, n) image into channels: (B, C * stack^3, n/stack, ...).
+
+    Convolutions then cost what they do at the resolution of the cells, and nothing of the image is lost.
+    """
+    if stack == 1:
+        return image
+    batch, channels = image.shape[:2]
+    cells = [size // stack for size in image.shape[2:]]
+    split = image.reshape(batch, channels, cells[0], stack, cells[1], stack, cells[2], stack)
+    return split.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(batch, channels * stack**3, *cells)
+
+
 class CoarseToFineNet(nn.Module):
     """A registration network run in several passes, each correcting what the passes before it left.
 
-    The images are seen on `samples` equally spaced points spanning the voxels `region[0]..region[1]` of each axis of
-    the crop. Every pass sees the patient image pulled back by the field of the passes before it: fields compose, and
-    an atlas point p moves first by the last pass's field, then by the earlier ones. All passes share their weights.
+    The images are seen on `samples * stack` equally spaced points spanning the voxels `region[0]..region[1]` of each
+    axis of the crop; the network's own scales are those of `samples` cells. Every pass sees the patient image pulled
+    back by the field of the passes before it: fields compose, and an atlas point p moves first by the last pass's
+    field, then by the earlier ones. All passes share their weights.
 
     Source: recursive cascades with shared weights (Zhao et al., ICCV 2019, doi 10.1109/ICCV.2019.01070).
     """
@@ -90,16 +106,18 @@ class CoarseToFineNet(nn.Module):
         passes: int = 2,
         widths: Sequence[int] = (32, 64, 128, 128),
         finest: int = 1,
+        stack: int = 1,
     ) -> None:
         """Make the network.
 
         Args:
             grid: voxels of the crop along each axis.
             region: first and last voxel seen along each axis.
-            samples: samples across the region; a multiple of 2 ** len(widths).
+            samples: cells across the region; a multiple of 2 ** len(widths).
             passes: times the network is run, each on what the last pass left.
-            widths: channels at 1/2, 1/4, 1/8 ... of the resolution.
+            widths: channels at 1/2, 1/4, 1/8 ... of the resolution of the cells.
             finest: index into `widths` of the finest scale that has control coefficients.
+            stack: samples of the image along each edge of a cell.
 
         Raises:
             ValueError: when a parameter is out of its range.
@@ -114,10 +132,12 @@ class CoarseToFineNet(nn.Module):
             raise ValueError(f"passes: expected at least 1, found {passes}")
         if not 0 <= finest < len(widths):
             raise ValueError(f"finest: expected 0 to {len(widths) - 1}, found {finest}")
-        self.grid, self.samples = grid, samples
+        if stack < 1:
+            raise ValueError(f"stack: expected at least 1, found {stack}")
+        self.grid, self.samples, self.stack = grid, samples, stack
         self.first, self.last = float(region[0]), float(region[1])
         self.passes = passes
-        self.field_net = FieldNet(widths, finest)
+        self.field_net = FieldNet(widths, finest, stack)
 
     def forward(self, patient: Tensor, atlas: Tensor) -> Tensor:
         """Register.
@@ -138,8 +158,8 @@ class CoarseToFineNet(nn.Module):
         return ddf
 
     def look(self, image: Tensor) -> Tensor:
-        """Give the (B, 1, samples^3) view of a (B, 1, grid^3) crop that the network sees."""
-        line = torch.linspace(self.first, self.last, self.samples, dtype=image.dtype, device=image.device)
+        """Give the (B, 1, n, n, n) view of a (B, 1, grid^3) crop that the network sees, n = samples * stack."""
+        line = torch.linspace(self.first, self.last, self.samples * self.stack, dtype=image.dtype, device=image.device)
         line = line / (self.grid - 1) * 2 - 1
         where = torch.stack(torch.meshgrid(line, line, line, indexing="ij")[::-1], dim=-1)
         return nn.functional.grid_sample(
@@ -152,7 +172,8 @@ class CoarseToFineNet(nn.Module):
         view = patient_view
         for _ in range(self.passes):
             if found:
-                view = self._pull_back(patient_view, found)
+                # What a pass sees is given to it: no gradient flows through the image that the passes before it moved.
+                view = self._pull_back(patient_view, [field.detach() for field in found])
             found.append(self._expand(self.field_net(view, atlas_view)))
         return found
 
@@ -184,4 +205,9 @@ class CoarseToFineNet(nn.Module):
         moved = self.move(points.reshape(1, -1, 3).expand(len(view), -1, -1), fields)
         unit = (moved - self.first) / (self.last - self.first) * 2 - 1
         where = unit.flip(-1).unflatten(1, (self.samples,) * 3)
+        if self.stack > 1:
+            # The fields are smooth: between the cells' points the map is interpolated.
+            size = (self.samples * self.stack,) * 3
+            where = where.movedim(-1, 1)
+            where = nn.functional.interpolate(where, size, mode="trilinear", align_corners=True).movedim(1, -1)
         return nn.functional.grid_sample(view, where, padding_mode="border", align_corners=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
 import torch
 from scipy.ndimage import map_coordinates
 
-from model.networks.coarse_to_fine import CoarseToFineNet
+from model.networks.coarse_to_fine import CoarseToFineNet, samples_to_channels
 
 GRID = 24
 
@@ -96,6 +97,28 @@ def test_the_view_spans_the_region_axis_by_axis() -> None:
     line = torch.linspace(2, 20, 16)
     a, b, c = torch.meshgrid(line, line, line, indexing="ij")
     torch.testing.assert_close(view, 10000 * a + 100 * b + c, atol=0.5, rtol=1e-4)
+
+
+def test_stacked_samples_lose_nothing() -> None:
+    """Each cell's samples become channels: first the cell's own order along k, then j, then i."""
+    image = torch.arange(6.0**3).reshape(1, 1, 6, 6, 6)
+    cells = samples_to_channels(image, 2)
+    assert cells.shape == (1, 8, 3, 3, 3)
+    for channel, (a, b, c) in enumerate(itertools.product(range(2), repeat=3)):
+        assert torch.equal(cells[0, channel], image[0, 0, a::2, b::2, c::2])
+    assert torch.equal(samples_to_channels(image, 1), image)
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_a_stacked_network_gives_a_consistent_field(passes: int) -> None:
+    network = make(1, stack=2, passes=passes)
+    patient, atlas = images()
+    view = network.look(patient)
+    assert view.shape == (1, 1, 32, 32, 32)
+    fields = network.fields(view, network.look(atlas))
+    points = grid_points()
+    moved = network.move(points, fields) - points
+    torch.testing.assert_close(network(patient, atlas).flatten(2).transpose(1, 2), moved, atol=1e-4, rtol=0)
 
 
 def test_a_bias_moves_each_axis_by_its_channel() -> None:

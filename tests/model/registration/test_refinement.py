@@ -11,15 +11,26 @@ from surfaces import sphere
 
 from model.meshes.mesh import SurfaceMesh
 from model.registration.compose import then_control_grids
-from model.registration.refinement import RefinementOptions, edge_reliability, refine, trust
+from model.registration.edges import edge_reliability
+from model.registration.refinement import refine
+from model.registration.refinement_options import RefinementOptions
+from model.registration.trust import trust
 from model.registration.warp import warp_vertices
 
 SHAPE = (44, 46, 48)
 SPACING_MM = 0.2
 CENTRE = np.array([22.0, 23.5, 24.0])
 RADIUS = 10.0
+DEPTHS_MM = (0.2, 0.4, 0.6)
 OPTIONS = RefinementOptions(
-    levels=(4, 6, 8), steps=40, points=1500, contrast=0.5, full_edge=0.5, stiffness=0.05, restraint=0.0
+    levels=(4, 6, 8),
+    steps=40,
+    depths_mm=DEPTHS_MM,
+    points=1500,
+    contrast=0.5,
+    full_edge=0.5,
+    stiffness=1.0,
+    restraint=0.0,
 )
 SHORT = replace(OPTIONS, steps=8)
 
@@ -138,14 +149,14 @@ def test_reliability_is_where_the_atlas_shows_an_edge() -> None:
     image = ball_image()
     # On one side there is no bone but more fluid.
     image[31:] = -0.5
-    reliability = edge_reliability(image, surface, SPACING_MM, RefinementOptions(full_edge=1.0))
+    reliability = edge_reliability(image, surface, SPACING_MM, DEPTHS_MM, 1.0)
     assert reliability.shape == (len(surface.vertices),)
     assert reliability.dtype == np.float32
     assert reliability.min() >= 0.0
     i = surface.vertices[:, 0]
     assert reliability[np.abs(i - CENTRE[0]) < 4].min() > 0.7
-    sharper = edge_reliability(image, surface, SPACING_MM, RefinementOptions(full_edge=0.25))
+    sharper = edge_reliability(image, surface, SPACING_MM, DEPTHS_MM, 0.25)
     assert sharper[np.abs(i - CENTRE[0]) < 4].min() == 1.0
     assert reliability[i > CENTRE[0] + 9.5].max() < 0.3
-    flipped = edge_reliability(-ball_image(), surface, SPACING_MM, RefinementOptions())
+    flipped = edge_reliability(-ball_image(), surface, SPACING_MM, DEPTHS_MM, 1.5)
     assert flipped.max() == 0.0
