@@ -14,6 +14,7 @@ from model.errors import InputError
 from model.geometry.frame import CanonicalFrame
 
 FILL_HU = -1024.0
+FRAME_FILE = "frame.json"
 
 
 def read_frame(root: Path) -> CanonicalFrame:
@@ -23,7 +24,7 @@ def read_frame(root: Path) -> CanonicalFrame:
         InputError: it is not there or cannot be used.
     """
     try:
-        document = json.loads((root / "frame.json").read_text(encoding="utf-8"))
+        document = json.loads((root / FRAME_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError("the canonical frame cannot be read", expected="frame.json in the folder of ears") from error
     if not isinstance(document, dict):
@@ -54,3 +55,5 @@ def atlas(
             seed=seed,
             progress=lambda name, done: show(f"fitting {name}", done),
         ).save(out)
+    # A folder of crops is trained on an atlas without the ears it came from.
+    (out / FRAME_FILE).write_text(json.dumps(frame.to_json(), indent=1) + "\n", encoding="utf-8")

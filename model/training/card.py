@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model.atlas.signed_distance import SignedDistance
@@ -13,14 +13,18 @@ from model.structures import LABYRINTH, SCALA_TYMPANI, SCALA_VESTIBULI, structur
 WAYS = {"rigid": "before", "network": "network", "refined": "network + refinement"}
 
 
-def write_card(description: BundleDescription, meshes_ijk: Mapping[str, SurfaceMesh], picture: str) -> str:
+def write_card(
+    description: BundleDescription, meshes_ijk: Mapping[str, SurfaceMesh], picture: str, about: Sequence[str] = ()
+) -> str:
     """Give the card as Markdown.
 
     Args:
         description: what the bundle states.
         meshes_ijk: surfaces of the atlas, crop voxels.
         picture: file name of the picture beside the card.
+        about: paragraphs on the atlas.
     """
+    citation = description.citation
     voxel_mm3 = description.frame.spacing_mm**3
     structures = [
         f"| {structure_by_id(name).name} | {len(mesh.vertices)} | {len(mesh.triangles)} "
@@ -32,18 +36,15 @@ def write_card(description: BundleDescription, meshes_ijk: Mapping[str, SurfaceM
         f"**{description.intended_use}** Licence: {description.licence}.",
         f"![The atlas]({picture})",
         "## Atlas\n\n| structure | vertices | triangles | volume, mm³ |\n|---|---|---|---|\n" + "\n".join(structures),
-        "The labyrinth is the mean shape of the training ears. The scalae and the modiolus are built along its "
-        "cochlear duct from published figures of the human cochlea; vertices carry the angle along the cochlea "
-        "(`angle_deg`).",
-        _inside(meshes_ijk),
-        f"## Trained on\n\n{description.training.data}\n\nCite: {description.citation}.",
+        *about,
+        f"## Trained on\n\n{description.training.data}" + (f"\n\nCite: {citation}." if citation else ""),
         "## Scores\n\n" + _scores(description.scores),
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in description.limits),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _inside(meshes_ijk: Mapping[str, SurfaceMesh]) -> str:
+def scalae_text(meshes_ijk: Mapping[str, SurfaceMesh]) -> str:
     """Say how far the scalae lie inside the labyrinth, and what their volumes are compared with."""
     labyrinth = meshes_ijk[LABYRINTH.id]
     depth = SignedDistance(labyrinth.vertices, labyrinth.triangles)

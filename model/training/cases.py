@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +21,13 @@ class TrainingCase:
     Attributes:
         image_hu: (n, n, n) int16 CT covering the canonical crop, n its voxels or a divisor of them.
         vertices_ijk: (N, 3) float32 positions of the atlas vertices, structures in the order of the bundle.
+        lumen: (n, n, n) uint8 share of each voxel that lies in the labyrinth, 255 for all of it, when what fills it may
+            be exchanged; None otherwise.
     """
 
     image_hu: npt.NDArray[np.int16]
     vertices_ijk: npt.NDArray[np.float32]
+    lumen: npt.NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,20 +71,3 @@ class CaseSet:
             raise InputError("the training cases cannot be read", expected="a file written by this project") from error
         cases = tuple(TrainingCase(image, points) for image, points in zip(images, vertices, strict=True))
         return cls(cases, atlas, counts)
-
-
-def merge(sets: Sequence[CaseSet]) -> CaseSet:
-    """Put sets that share an atlas together.
-
-    Raises:
-        InputError: none given, or they do not share the atlas.
-    """
-    if not sets:
-        raise InputError("there are no training cases", expected="at least one set of cases")
-    first = sets[0]
-    for other in sets[1:]:
-        if dict(other.counts) != dict(first.counts) or not np.allclose(
-            other.atlas_vertices_ijk, first.atlas_vertices_ijk
-        ):
-            raise InputError("the sets of training cases do not share one atlas")
-    return CaseSet(tuple(case for part in sets for case in part.cases), first.atlas_vertices_ijk, first.counts)

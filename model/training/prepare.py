@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import gaussian_filter
 
 from model.atlas.build import Atlas
 from model.atlas.labelled_ears import LabelledEar
+from model.masks.voxelize import voxelize
 from model.meshes.mesh import SurfaceMesh
-from model.structures import MODIOLUS, SCALA_TYMPANI
+from model.structures import LABYRINTH
 from model.synthesis.ear import EarOptions, synthesize_ear
+from model.synthesis.grid import CANONICAL_SIZE, RenderGrid
 from model.synthesis.implant import implant_into
 from model.synthesis.template import build_template
 from model.training.cases import CaseSet, TrainingCase
@@ -21,6 +26,8 @@ from model.training.config import DataSection
 Progress = Callable[[str, float], None]
 
 HU_RANGE = (-1024, 3071)
+LUMEN_BLUR = 0.9
+"""Standard deviation, in canonical voxels, of the blur of the lumen's border."""
 FIRST_SYNTHETIC_SEED = 1000
 """Training ears are numbered from here; smaller seeds stay unseen, for tests of the trained model."""
 
@@ -45,7 +52,7 @@ def prepare_cases(
     folder.mkdir(parents=True, exist_ok=True)
     makers: dict[str, Callable[[], CaseSet]] = {
         REAL: lambda: real_cases(ears, atlas),
-        IMPLANTED: lambda: implanted_cases(ears, atlas, data.implants_per_ear, progress),
+        IMPLANTED: lambda: implanted_cases(ears, atlas, data, progress),
         SYNTHETIC: lambda: synthetic_cases(atlas, data, progress),
     }
     sets = []
@@ -56,7 +63,8 @@ def prepare_cases(
             make().save(unfinished)
             unfinished.rename(path)
         sets.append(CaseSet.load(path))
-    return sets
+    real, implanted, synthetic = sets
+    return [with_lumens(real, atlas), with_lumens(implanted, atlas), synthetic]
 
 
 def real_cases(ears: Sequence[LabelledEar], atlas: Atlas) -> CaseSet:
@@ -65,16 +73,16 @@ def real_cases(ears: Sequence[LabelledEar], atlas: Atlas) -> CaseSet:
     return _set(cases, atlas)
 
 
-def implanted_cases(ears: Sequence[LabelledEar], atlas: Atlas, per_ear: int, progress: Progress) -> CaseSet:
-    """Give each training ear with several electrode arrays in turn, at half resolution."""
-    cases = []
+def implanted_cases(ears: Sequence[LabelledEar], atlas: Atlas, data: DataSection, progress: Progress) -> CaseSet:
+    """Give each training ear with several electrode arrays in turn, at the resolution of the synthetic ears."""
+    cases: list[TrainingCase] = []
+    per_ear, factor = data.implants_per_ear, RenderGrid.of_spacing(data.spacing_mm).factor
     for round_ in range(per_ear):
         for number, ear in enumerate(sorted(ears, key=lambda ear: ear.name)):
             meshes = _placed(atlas, atlas.ear_vertices_ijk[ear.name])
             implanted = implant_into(ear.image_hu, meshes, seed=100 * round_ + number).image_hu
-            size = implanted.shape[0] // 2
-            half = implanted.reshape(size, 2, size, 2, size, 2).mean(axis=(1, 3, 5))
-            cases.append(TrainingCase(_stored(half), atlas.ear_vertices_ijk[ear.name]))
+            image = block_mean(implanted, implanted.shape[0] // factor)
+            cases.append(TrainingCase(_stored(image), atlas.ear_vertices_ijk[ear.name]))
             progress("implanted ears", len(cases) / (per_ear * len(ears)))
     return _set(cases, atlas)
 
@@ -82,7 +90,7 @@ def implanted_cases(ears: Sequence[LabelledEar], atlas: Atlas, per_ear: int, pro
 def synthetic_cases(atlas: Atlas, data: DataSection, progress: Progress) -> CaseSet:
     """Give synthetic ears, drawn with the shape modes of the atlas."""
     options = EarOptions(
-        spacing_mm=data.synthetic_spacing_mm, implant_share=data.implant_share, modes=atlas.modes, with_ddf=False
+        spacing_mm=data.spacing_mm, implant_share=data.implant_share, modes=atlas.modes, with_ddf=False
     )
     template = build_template(atlas.meshes_ijk)
     cases = []
@@ -94,12 +102,37 @@ def synthetic_cases(atlas: Atlas, data: DataSection, progress: Progress) -> Case
     return _set(cases, atlas)
 
 
+def with_lumens(cases: CaseSet, atlas: Atlas) -> CaseSet:
+    """Give cases with the share of each voxel that lies in the labyrinth, blurred as a scanner does.
+
+    Synthetic ears need none: what fills them is drawn when they are made.
+    """
+    lumens: dict[bytes, npt.NDArray[np.uint8]] = {}
+    known = []
+    for case in cases.cases:
+        # The same ear comes with many implants.
+        ear = hashlib.sha256(case.vertices_ijk.tobytes()).digest()
+        if ear not in lumens:
+            inside = voxelize(_placed(atlas, case.vertices_ijk)[LABYRINTH.id], (CANONICAL_SIZE,) * 3)
+            blurred = gaussian_filter(inside.astype(np.float32), LUMEN_BLUR)
+            lumens[ear] = np.round(255 * block_mean(blurred, case.image_hu.shape[0])).astype(np.uint8)
+        known.append(replace(case, lumen=lumens[ear]))
+    return replace(cases, cases=tuple(known))
+
+
+def block_mean(image: npt.NDArray[np.floating], size: int) -> npt.NDArray[np.floating]:
+    """Average a cubic image over cubes of voxels, down to `size` voxels along each axis."""
+    factor = image.shape[0] // size
+    mean: npt.NDArray[np.floating] = image.reshape(size, factor, size, factor, size, factor).mean(axis=(1, 3, 5))
+    return mean
+
+
 def _placed(atlas: Atlas, vertices_ijk: npt.NDArray[np.float32]) -> dict[str, SurfaceMesh]:
-    """Give the surfaces an array is inserted along, in one ear."""
-    starts = dict(zip(atlas.meshes_ijk, np.cumsum([0, *atlas.counts().values()]), strict=False))
+    """Give the surfaces of one ear."""
+    starts = np.cumsum([0, *atlas.counts().values()])
     return {
-        name: atlas.meshes_ijk[name].with_vertices(vertices_ijk[starts[name] :][: len(atlas.meshes_ijk[name].vertices)])
-        for name in (MODIOLUS.id, SCALA_TYMPANI.id)
+        name: mesh.with_vertices(vertices_ijk[start : start + len(mesh.vertices)])
+        for (name, mesh), start in zip(atlas.meshes_ijk.items(), starts, strict=False)
     }
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.training.augment import AugmentOptions, RandomWarp, random_view
+from model.training.augment import AugmentOptions, RandomWarp, random_view, refilled
 
 GRID = 64
-PLAIN = AugmentOptions(gain=0.0, offset=0.0, noise=0.0, cut=0.0)
+PLAIN = AugmentOptions(gain=0.0, offset=0.0, noise=0.0, cut=0.0, shading=0.0, refill=0.0)
 
 
 @settings(max_examples=20, deadline=None)
@@ -31,7 +33,7 @@ def test_changes_are_of_the_stated_size_and_differ() -> None:
         for seed in range(12)
     ]
     assert 0.0 < min(sizes) < 2.0 < max(sizes) < 15.0
-    nothing = AugmentOptions(rotation_deg=0, translation_mm=0, scale=0, displacements_mm=(0, 0, 0))
+    nothing = AugmentOptions(rotation_deg=0, translation_mm=0, scale=0, displacements_mm=(0, 0, 0, 0))
     torch.testing.assert_close(RandomWarp(np.random.default_rng(0), GRID, nothing)(points), points)
 
 
@@ -68,9 +70,37 @@ def test_a_blob_stays_at_its_vertex(size: int, seed: int) -> None:
     assert ((centre * spacing + first) - moved[0]).abs().max() < 0.5
 
 
+def test_a_denser_view_of_one_ear_shows_the_same() -> None:
+    """With two samples along each edge of a cell the view spans the same region, twice as finely."""
+    vertex = np.array([22.0, 30.0, 41.0])
+    image, points = blob(vertex, GRID, 4.0), torch.from_numpy(vertex[None]).float()
+    coarse, moved = random_view(image, points, GRID, (4.0, 60.0), 29, np.random.default_rng(3), PLAIN)
+    fine, same = random_view(image, points, GRID, (4.0, 60.0), 29, np.random.default_rng(3), PLAIN, stack=2)
+    assert fine.shape == (58,) * 3
+    torch.testing.assert_close(moved, same)
+    again = torch.nn.functional.interpolate(fine[None, None], (29,) * 3, mode="trilinear", align_corners=True)[0, 0]
+    assert (again - coarse).abs().max() < 0.1
+
+
+def test_another_filling_changes_the_lumen_alone_and_keeps_its_texture() -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = 1500 + 40 * torch.randn(16, 16, 16, generator=generator)
+    lumen = torch.zeros(16, 16, 16)
+    lumen[4:9, 5:12, 6:10] = 1
+    image[lumen > 0] -= 1450
+    image[5, 6, 7] = 3071  # a contact
+    filled = refilled(image, lumen, -700.0, AugmentOptions())
+    inside = (lumen > 0) & (image < 3000)
+    assert float(filled[inside].mean()) == pytest.approx(-700, abs=0.5)
+    assert float(filled[inside].std()) == pytest.approx(float(image[inside].std()), rel=1e-4)
+    assert torch.equal(filled[lumen == 0], image[lumen == 0])
+    assert float(filled[5, 6, 7]) == 3071
+    assert torch.equal(refilled(image, torch.zeros_like(lumen), -700.0, AugmentOptions()), image)
+
+
 def test_intensities_change_only_as_asked_for() -> None:
     image = torch.full((16, 16, 16), 800.0)
-    options = AugmentOptions(gain=0.0, offset=0.0, noise=0.0, cut=1.0)
+    options = replace(PLAIN, cut=1.0)
     view, _ = random_view(image, torch.zeros(1, 3), 16, (0, 15), 16, np.random.default_rng(0), options)
     missing = view == -1
     grey = view[~missing]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import trimesh
 
 from model.errors import InputError
 from model.training.augment import AugmentOptions
-from model.training.cases import CaseSet, TrainingCase, merge
-from model.training.data import ChangedCases
+from model.training.cases import CaseSet, TrainingCase
+from model.training.data import ChangedCases, corner_normals
 
 GRID, COUNTS = 16, {"modiolus": 7, "labyrinth": 11}
 
@@ -60,73 +61,68 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         CaseSet.load(path)
 
 
-def test_sets_are_merged_only_when_they_share_the_atlas() -> None:
-    one, two = make_set(0, 2), make_set(1, 3)
-    assert len(merge([one, two]).cases) == 5
-    with pytest.raises(InputError, match="no training cases"):
-        merge([])
-    other = CaseSet(two.cases, two.atlas_vertices_ijk + 1, COUNTS)
-    with pytest.raises(InputError, match="share"):
-        merge([one, other])
+TRIANGLES = {"modiolus": np.array([[0, 1, 2], [4, 5, 6]]), "labyrinth": np.array([[0, 1, 10], [3, 9, 4]])}
 
 
-def stream(seed: int, shares: tuple[float, ...] = (0.5, 0.5)) -> ChangedCases:
-    return ChangedCases(
-        [make_set(0), make_set(1, size=GRID // 2)],
-        shares,
-        grid=GRID,
-        region=(1, 14),
-        samples=12,
-        points=5,
-        seed=seed,
-        options=AugmentOptions(),
-    )
+def stream(sets: list[CaseSet] | None = None, shares: tuple[float, ...] = (0.5, 0.5), **changes: Any) -> ChangedCases:  # noqa: ANN401
+    """Give a stream of two sets, one of half the resolution."""
+    settings: dict[str, Any] = {
+        "grid": GRID,
+        "region": (1, 14),
+        "samples": 12,
+        "points": 6,
+        "length": 40,
+        "seed": 1,
+        "options": AugmentOptions(),
+    }
+    return ChangedCases(sets or [make_set(0), make_set(1, size=GRID // 2)], shares, TRIANGLES, **(settings | changes))
 
 
-def test_the_stream_is_decided_by_its_seed() -> None:
-    one, same, other = (list(islice(stream(seed), 6)) for seed in (1, 1, 2))
-    for a, b in zip(one, same, strict=True):
-        assert all(torch.equal(a[key], b[key]) for key in ("view", "vertices", "indices"))
-    assert not any(torch.equal(a["view"], b["view"]) for a, b in zip(one, other, strict=True))
+def test_items_are_decided_by_seed_and_number() -> None:
+    one, same, other = stream(), stream(), stream(seed=2)
+    for number in (0, 17, 5):
+        assert all(torch.equal(one[number][key], same[number][key]) for key in ("view", "vertices", "indices"))
+        assert not torch.equal(one[number]["view"], other[number]["view"])
+    assert not torch.equal(one[0]["view"], one[1]["view"])
+
+
+def test_worker_processes_change_nothing() -> None:
+    loaders = [torch.utils.data.DataLoader(stream(length=6), batch_size=2, num_workers=n) for n in (0, 2)]
+    for alone, parallel in zip(*loaders, strict=True):
+        assert all(torch.equal(alone[key], parallel[key]) for key in alone)
 
 
 def test_items_hold_as_many_points_of_every_structure() -> None:
-    for item in islice(stream(0), 5):
-        assert item["view"].shape == (1, 12, 12, 12)
-        assert item["vertices"].shape == (10, 3)
-        indices = item["indices"].numpy()
-        assert indices[:5].max() < 7 <= indices[5:].min()
-        assert indices.max() < 18
+    items = stream(stack=2)
+    for number in range(5):
+        item = items[number]
+        assert item["view"].shape == (1, 24, 24, 24)
+        assert item["vertices"].shape == item["normals"].shape == (12, 3)
+        triples = {tuple(triple) for triple in item["indices"].reshape(-1, 3).tolist()}
+        assert triples <= {(0, 1, 2), (4, 5, 6), (7, 8, 17), (10, 16, 11)}
+        assert item["indices"][:6].max() < 7 <= item["indices"][6:].min()
 
 
-def test_shares_decide_how_often_a_set_is_drawn() -> None:
-    """The second set's images are of another size; it is recognised by its contents being all that is drawn."""
-    only_first = {tuple(item["indices"].tolist()) for item in islice(stream(3, (1.0, 0.0)), 4)}
-    assert len(only_first) == 4
-    drawn = ChangedCases(
-        [make_set(0, 1), CaseSet((), make_set(0).atlas_vertices_ijk, COUNTS)],
-        (1.0, 0.0),
-        grid=GRID,
-        region=(1, 14),
-        samples=12,
-        points=5,
-        seed=0,
-        options=AugmentOptions(),
-    )
-    assert len(list(islice(drawn, 10))) == 10  # the empty set is never drawn
+def test_shares_decide_which_set_is_drawn() -> None:
+    empty = CaseSet((), make_set(0).atlas_vertices_ijk, COUNTS)
+    drawn = stream([make_set(0, 1), empty], (1.0, 0.0))
+    assert all(drawn[number]["view"].numel() for number in range(10))
 
 
 def test_vertices_belong_to_the_indices() -> None:
     """Without any change of shape the vertices are those of the case."""
-    still = AugmentOptions(rotation_deg=0, translation_mm=0, scale=0, displacements_mm=(0, 0, 0))
+    still = AugmentOptions(rotation_deg=0, translation_mm=0, scale=0, displacements_mm=(0, 0, 0, 0))
     cases = make_set(0, 1)
-    items = ChangedCases([cases], (1.0,), grid=GRID, region=(1, 14), samples=12, points=5, seed=0, options=still)
-    for item in islice(items, 3):
-        expected = cases.cases[0].vertices_ijk[item["indices"].numpy()]
-        np.testing.assert_allclose(item["vertices"].numpy(), expected, atol=1e-4)
+    items = stream([cases], (1.0,), options=still)
+    for number in range(3):
+        expected = cases.cases[0].vertices_ijk[items[number]["indices"].numpy()]
+        np.testing.assert_allclose(items[number]["vertices"].numpy(), expected, atol=1e-4)
 
 
-def test_worker_processes_draw_different_streams() -> None:
-    loader = torch.utils.data.DataLoader(stream(5), batch_size=1, num_workers=2)
-    first, second = islice(loader, 2)
-    assert not torch.equal(first["view"], second["view"])
+def test_normals_are_those_of_the_surface() -> None:
+    """The corners of triangles of a sphere, wound to the outside, have normals along their positions."""
+    sphere = trimesh.creation.icosphere(subdivisions=4)
+    corners = torch.from_numpy(sphere.vertices[sphere.faces].reshape(-1, 3).copy())
+    assert float((corner_normals(corners) * corners).sum(-1).min()) > 0.99
+    flat = torch.tensor([[0.0, 0, 0], [1, 1, 1], [2, 2, 2]])
+    assert torch.equal(corner_normals(flat), torch.zeros(3, 3))

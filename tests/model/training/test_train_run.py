@@ -46,16 +46,11 @@ def config(steps: int) -> TrainingConfig:
     return TrainingConfig.model_validate(
         {
             "name": "tiny",
-            "data": {"synthetic": 1, "implants_per_ear": 1},
+            "data": {"synthetic": 1, "implants_per_ear": 1, "points": 20},
             "network": {"samples": 16, "widths": [8, 8], "finest": 1, "passes": 2},
-            "optimiser": {
-                "steps": steps,
-                "batch": 1,
-                "points": 20,
-                "workers": 0,
-                "checkpoint_every": 1,
-                "single_pass_steps": 0.5,
-            },
+            "passes": {"single": 0.5},
+            "optimiser": {"steps": steps, "batch": 1},
+            "trainer": {"workers": 0, "checkpoint_every": 1},
             "refinement": {"steps": 3, "levels": [4]},
         }
     )
