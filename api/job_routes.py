@@ -55,7 +55,7 @@ _FORM: Mapping[str, Any] = {
                         "bundle": {
                             "type": "string",
                             "description": "Name of a model bundle; the default one when absent.",
-                            "example": "cochlea-ct-v1",
+                            "example": "cochlea-ct-v2",
                         },
                         "formats": {
                             "type": "string",

@@ -14,7 +14,8 @@ from api.job_routes import JobId, find_job, matches
 from api.problems import ServiceError
 from api.schemas import problem_responses
 from model.meshes.formats import MESH_FORMATS
-from model.outputs.store import OutputSpace, default_space, render_mesh
+from model.outputs.displacement import DISPLACEMENT_NAME
+from model.outputs.store import MeshStore, OutputSpace, default_space
 from model.structures import STRUCTURE_IDS
 from worker.jobs import JobRecord, JobState
 
@@ -38,7 +39,8 @@ _MEDIA_TYPES = {
 _FILES = {
     "masks/labels.nii.gz": "Label map of all structures on the grid of the image.",
     "masks/segmentation.seg.nrrd": "Segmentation for 3D Slicer.",
-    "displacement.nii.gz": "Displacement field as a NIfTI vector image in ITK's convention.",
+    DISPLACEMENT_NAME: "Displacement field as a NIfTI vector image in ITK's convention; not there when the model is a "
+    "segmentation network.",
     "manifest.json": "Name, size and SHA-256 of every result.",
     "report.json": "Report: provenance, alignment, volumes, timings, warnings, checks.",
     "preview.png": "Picture of the result.",
@@ -78,7 +80,10 @@ def _stored(request: Request, context: Context, record: JobRecord, name: str) ->
     """Give a published file."""
     info = record.files.get(name)
     if info is None:
-        raise _no_such_result("a file that the job links to")
+        expected = "a file that the job links to"
+        if name == DISPLACEMENT_NAME:
+            raise _no_such_result(expected, "a segmentation network gives no displacement field")
+        raise _no_such_result(expected)
     headers = _headers(record.id, name, info.sha256)
     if matches(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
@@ -103,9 +108,9 @@ def _media_type(name: str) -> str:
     return _MEDIA_TYPES[PurePosixPath(name).suffix]
 
 
-def _no_such_result(expected: str) -> ServiceError:
+def _no_such_result(expected: str, detail: str = "the job has no such file") -> ServiceError:
     """Give the error for a name under a job that is no result."""
-    return ServiceError("no-such-result", "There is no such result", "the job has no such file", expected=expected)
+    return ServiceError("no-such-result", "There is no such result", detail, expected=expected)
 
 
 def _add_file_route(name: str, summary: str) -> None:
@@ -160,7 +165,11 @@ def mesh(
     if space in (None, default_space(form)) and name in record.files:
         return _stored(request, context, record, name)
     with context.artifacts.local_file(job_id, "results/meshes.npz") as stored:
-        content = render_mesh(stored.parent, structure, form, space)
+        store = MeshStore.read(stored)
+    if structure not in store.meshes_ras:
+        expected = f"one of {', '.join(store.meshes_ras) or 'no structures'}"
+        raise _no_such_result(expected, "the structure was not found in the image, so it has no surface")
+    content = store.render(structure, form, space)
     headers = _headers(job_id, name, hashlib.sha256(content).hexdigest())
     if matches(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)

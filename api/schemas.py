@@ -37,7 +37,7 @@ class Job(BaseModel):
                 "created_at": "2026-01-05T09:30:00Z",
                 "started_at": "2026-01-05T09:30:01Z",
                 "finished_at": None,
-                "bundle": "cochlea-ct-v1",
+                "bundle": "cochlea-ct-v2",
                 "side": "left",
                 "links": {"self": f"/v1/jobs/{_ID}", "results": {}},
                 "warnings": [],
@@ -50,7 +50,7 @@ class Job(BaseModel):
     state: JobState = Field(description="Where the job stands.")
     stage: str | None = Field(
         default=None,
-        description="What the worker does: load, check, resample, register, refine, mesh, mask, write, publish.",
+        description="What it is at: load, check, resample, register, refine, segment, mesh, mask, write, publish.",
     )
     progress: float = Field(ge=0, le=1, description="Share of the work that is done.")
     attempt: int = Field(ge=0, description="How often a worker began it.")
@@ -116,7 +116,7 @@ class ModelStructure(BaseModel):
 class Model(BaseModel):
     """A model bundle the service offers."""
 
-    name: str = Field(description="What the field `bundle` of a job takes.", examples=["cochlea-ct-v1"])
+    name: str = Field(description="What the field `bundle` of a job takes.", examples=["cochlea-ct-v2"])
     version: str = Field(examples=["1.0.0"])
     default: bool = Field(description="Whether it is used when a job names none.")
     digest: str = Field(description="SHA-256 of the manifest, which holds those of all other files.")
@@ -155,7 +155,7 @@ class Readiness(BaseModel):
             {
                 "redis": {"ok": True, "reason": "takes writes"},
                 "worker": {"ok": True, "reason": "1 worker beats"},
-                "bundle": {"ok": True, "reason": "cochlea-ct-v1 is there"},
+                "bundle": {"ok": True, "reason": "cochlea-ct-v2 is there"},
             }
         ]
     )

@@ -23,6 +23,7 @@ import torch
 import trimesh
 
 from model.bundle import BundleDescription, write_bundle
+from model.geometry.frame import CanonicalFrame
 from model.meshes.mesh import SurfaceMesh
 from model.networks.published import PublishedRegistrationNet
 from model.structures import STRUCTURE_IDS
@@ -36,7 +37,6 @@ COMMAND = [str(Path(sys.executable).with_name("cochlear"))]
 
 Json = dict[str, Any]
 
-_SMALL_SPACING_MM = 0.8
 _FRAME_RAS = np.diag([-1.0, -1.0, 1.0])
 _ORIGIN_RAS = np.array([31.0, -42.0, 17.0])
 _LANDMARKS_MM = {
@@ -91,7 +91,6 @@ def write_small_bundle(checkpoints: Path, name: str = BUNDLE) -> None:
     state = {key: value.numpy() for key, value in network.state_dict().items()}
     for key in ("field.weight", "field.bias"):
         state[key] = state[key] * np.float32(0.01)
-    landmarks = {key: tuple(value / _SMALL_SPACING_MM for value in place) for key, place in _LANDMARKS_MM.items()}
     description = BundleDescription.model_validate(
         {
             "name": name,
@@ -99,13 +98,19 @@ def write_small_bundle(checkpoints: Path, name: str = BUNDLE) -> None:
             "licence": "Apache-2.0",
             "intended_use": "Tests only.",
             "network": {"class": "published_registration", "parameters": {"base_width": 2, "levels": 2}},
-            "frame": {"grid": [32, 32, 32], "spacing_mm": _SMALL_SPACING_MM, "landmarks_ijk": landmarks},
+            "frame": small_frame().to_json(),
             "intensity": {"rule": "hu_window", "low": -1000, "high": 2600},
             "training": {"data": "none"},
         }
     )
     image = np.random.default_rng(0).uniform(-1.0, 1.0, (32, 32, 32)).astype(np.float32)
     write_bundle(checkpoints / name, description, weights=state, atlas_meshes_ijk=_spheres(), atlas_input=image)
+
+
+def small_frame() -> CanonicalFrame:
+    """Give a canonical crop of 32^3 voxels in which the ear of `make_ear` lies."""
+    landmarks = {key: (i / 0.8, j / 0.8, k / 0.8) for key, (i, j, k) in _LANDMARKS_MM.items()}
+    return CanonicalFrame((32, 32, 32), 0.8, "LPS", "left", landmarks)
 
 
 def _spheres() -> dict[str, SurfaceMesh]:

@@ -20,12 +20,14 @@ STAGES: dict[str, tuple[float, float]] = {
     "resample": (0.12, 0.17),
     "register": (0.17, 0.35),
     "refine": (0.35, 0.7),
+    "segment": (0.17, 0.7),
     "mesh": (0.7, 0.72),
     "mask": (0.72, 0.82),
     "write": (0.82, 0.97),
     "publish": (0.97, 1.0),
 }
-"""The stages of a job in order, each with its share of the whole."""
+"""The stages of a job in order, each with its share of the whole; `segment` takes the place of `register` and `refine`
+when the model is a segmentation network."""
 
 _WRITE_EVERY_S = 0.5
 

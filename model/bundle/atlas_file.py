@@ -40,8 +40,8 @@ def check_atlas(path: Path, manifest: BundleManifest) -> None:
     Raises:
         DamagedBundleError: an array is missing or does not fit.
     """
-    vertices = sum(structure.vertices for structure in manifest.structures)
-    triangles = sum(structure.triangles for structure in manifest.structures)
+    *_, (_, points, faces) = _parts(manifest.structures)
+    vertices, triangles = points.stop, faces.stop
     wanted = {VERTICES: ArraySpec((vertices, 3), _FLOAT), TRIANGLES: ArraySpec((triangles, 3), _INT)}
     check_arrays(path / ATLAS_FILE, wanted, ArraySpec((vertices,), _FLOAT))
 
@@ -62,7 +62,7 @@ def read_atlas(path: Path, manifest: BundleManifest) -> dict[str, SurfaceMesh]:
     for structure, points, faces in _parts(manifest.structures):
         own = triangles[faces] - points.start
         values = {name: column[points] for name, column in data.items() if not np.isnan(column[points]).all()}
-        if own.min() < 0 or own.max() >= structure.vertices:
+        if own.min() < 0 or own.max() >= points.stop - points.start:
             raise damaged(ATLAS_FILE, f"triangles of {structure.id} on vertices of another structure")
         meshes[structure.id] = SurfaceMesh(vertices[points].astype(np.float64), own, "ijk", values)
     return meshes
@@ -72,9 +72,8 @@ def _parts(structures: tuple[StructureSection, ...]) -> Iterator[tuple[Structure
     """Give every structure with the rows of its vertices and of its triangles."""
     vertex = triangle = 0
     for structure in structures:
-        yield (
-            structure,
-            slice(vertex, vertex + structure.vertices),
-            slice(triangle, triangle + structure.triangles),
-        )
-        vertex, triangle = vertex + structure.vertices, triangle + structure.triangles
+        # The schema lets counts be absent in bundles without atlas only, and this file is not read there.
+        points = slice(vertex, vertex + (structure.vertices or 0))
+        faces = slice(triangle, triangle + (structure.triangles or 0))
+        yield structure, points, faces
+        vertex, triangle = points.stop, faces.stop

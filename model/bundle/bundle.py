@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from model.bundle.arrays import ArraySpec, check_arrays, read_array, tensor_shapes
 from model.bundle.atlas_file import check_atlas, read_atlas
-from model.bundle.layout import ATLAS_INPUT, WEIGHTS_FILE
+from model.bundle.layout import ATLAS_INPUT, WEIGHTS_FILE, atlas_input_file
 from model.bundle.manifest_file import bundle_digest, check_files, damaged, read_manifest
 from model.bundle.schema import BundleManifest
 from model.errors import BundleError
@@ -31,14 +31,13 @@ class Bundle:
         path: its folder.
         manifest: all that `bundle.json` states.
         digest: SHA-256 of `bundle.json`, which stands for the whole bundle.
-        atlas_meshes_ijk: closed surfaces of the atlas in voxels of the canonical frame by structure id, in the
-            manifest's order, wound outward.
+        surfaces_ijk: the surfaces of the atlas, see `atlas_meshes_ijk`; None when the bundle has no atlas.
     """
 
     path: Path
     manifest: BundleManifest
     digest: str
-    atlas_meshes_ijk: Mapping[str, SurfaceMesh]
+    surfaces_ijk: Mapping[str, SurfaceMesh] | None
 
     @property
     def name(self) -> str:
@@ -49,6 +48,22 @@ class Bundle:
     def version(self) -> str:
         """Version of the model."""
         return self.manifest.version
+
+    @property
+    def structure_ids(self) -> tuple[str, ...]:
+        """Ids of the structures that the model gives, in the manifest's order."""
+        return tuple(structure.id for structure in self.manifest.structures)
+
+    @property
+    def atlas_meshes_ijk(self) -> Mapping[str, SurfaceMesh]:
+        """Closed surfaces of the atlas in voxels of the canonical frame by structure id, in order, wound outward.
+
+        Raises:
+            BundleError: the bundle has no atlas.
+        """
+        if self.surfaces_ijk is None:
+            raise self._no_atlas()
+        return self.surfaces_ijk
 
     @property
     def sampler(self) -> SamplerRule:
@@ -71,8 +86,14 @@ class Bundle:
         return IntensityRule.from_json(self.manifest.intensity.model_dump(exclude_none=True))
 
     def atlas_input(self) -> npt.NDArray[np.float32]:
-        """Read what the network gets of the atlas: (1, I, J, K) image, or (C, I, J, K) first activation."""
-        file = self.path / self.manifest.atlas_input_file
+        """Read what the network gets of the atlas: (1, I, J, K) image, or (C, I, J, K) first activation.
+
+        Raises:
+            BundleError: the bundle has no atlas.
+        """
+        if not self.manifest.has_atlas:
+            raise self._no_atlas()
+        file = self.path / atlas_input_file(self.manifest.network.input.atlas)
         values: npt.NDArray[np.float32] = read_array(file, ATLAS_INPUT).astype(np.float32)
         return values if values.ndim == 4 else values[None]
 
@@ -80,9 +101,9 @@ class Bundle:
         """Read the atlas image, float32 [i, j, k] in [-1, 1].
 
         Raises:
-            BundleError: the bundle holds the first activation instead.
+            BundleError: the bundle holds the first activation instead, or has no atlas.
         """
-        if self.manifest.network.input.atlas != "image":
+        if self.manifest.network.input.atlas == "activation":
             raise BundleError(
                 "this bundle has no atlas image",
                 expected="a bundle with an atlas image",
@@ -91,6 +112,15 @@ class Bundle:
             )
         image: npt.NDArray[np.float32] = self.atlas_input()[0]
         return image
+
+    def _no_atlas(self) -> BundleError:
+        """Make the error for those who need an atlas that is not there."""
+        return BundleError(
+            "this bundle has no atlas",
+            expected="a bundle of a registration network",
+            found=f"the segmentation network of {self.name}",
+            field="bundle",
+        )
 
 
 def verify_bundle(path: Path) -> BundleManifest:
@@ -102,8 +132,9 @@ def verify_bundle(path: Path) -> BundleManifest:
     manifest = read_manifest(path)
     check_files(path, manifest)
     _check_weights(path, manifest)
-    check_atlas(path, manifest)
-    _check_atlas_input(path, manifest)
+    if manifest.has_atlas:
+        check_atlas(path, manifest)
+        _check_atlas_input(path, manifest)
     return manifest
 
 
@@ -118,7 +149,7 @@ def load_bundle(path: Path) -> Bundle:
     """
     digest = bundle_digest(path)
     manifest = verify_bundle(path)
-    return Bundle(path, manifest, digest, read_atlas(path, manifest))
+    return Bundle(path, manifest, digest, read_atlas(path, manifest) if manifest.has_atlas else None)
 
 
 def _check_weights(path: Path, manifest: BundleManifest) -> None:
@@ -134,6 +165,6 @@ def _check_weights(path: Path, manifest: BundleManifest) -> None:
 
 def _check_atlas_input(path: Path, manifest: BundleManifest) -> None:
     """Check that the atlas image or activation lies on the grid of the frame."""
-    file = path / manifest.atlas_input_file
+    file = path / atlas_input_file(manifest.network.input.atlas)
     channels = (None,) if manifest.network.input.atlas == "activation" else ()
     check_arrays(file, {ATLAS_INPUT: ArraySpec((*channels, *manifest.frame.grid), ("float16", "float32"))})

@@ -14,7 +14,7 @@ from model.errors import DamagedBundleError, UnknownBundleError
 
 CHECKPOINTS_VARIABLE = "COCHLEAR_CHECKPOINTS"
 
-DEFAULT_BUNDLE = "cochlea-ct-v1"
+DEFAULT_BUNDLE = "cochlea-ct-v2"
 """The bundle that is used when none is named."""
 
 _log = logging.getLogger(__name__)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+AtlasInput = Literal["image", "activation", "none"]
+"""What a network gets of the atlas."""
+
 MANIFEST_FILE = "bundle.json"
 WEIGHTS_FILE = "weights.safetensors"
 ATLAS_FILE = "atlas.npz"
@@ -16,6 +19,11 @@ ATLAS_INPUT = "values"
 """The one array of the atlas input: [i, j, k] image or [c, i, j, k] activation, float16 or float32."""
 
 
-def atlas_input_file(kind: Literal["image", "activation"]) -> str:
-    """Name of the file with what the network gets of the atlas."""
+def atlas_input_file(kind: AtlasInput) -> str:
+    """Name of the file with what the network gets of the atlas, where it gets something."""
     return f"atlas_{kind}.npz"
+
+
+def own_files(kind: AtlasInput) -> tuple[str, ...]:
+    """Names of the files that make up a bundle, besides the manifest."""
+    return (WEIGHTS_FILE,) if kind == "none" else (WEIGHTS_FILE, ATLAS_FILE, atlas_input_file(kind))

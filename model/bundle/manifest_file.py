@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from model.bundle.layout import ATLAS_FILE, MANIFEST_FILE, WEIGHTS_FILE
+from model.bundle.layout import MANIFEST_FILE
 from model.bundle.schema import BundleManifest
 from model.errors import DamagedBundleError
 
@@ -43,7 +43,7 @@ def check_files(path: Path, manifest: BundleManifest) -> None:
     Raises:
         DamagedBundleError: a file is missing, too many or differs from its digest.
     """
-    needed = (WEIGHTS_FILE, ATLAS_FILE, manifest.atlas_input_file)
+    needed = manifest.own_files
     for name in needed:
         if name not in manifest.files:
             raise damaged(MANIFEST_FILE, f"no digest of {name}", expected=f"digests of {', '.join(needed)}")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
-from model.bundle.layout import MANIFEST_FILE, atlas_input_file
+from model.bundle.layout import MANIFEST_FILE, AtlasInput, own_files
 from model.geometry.frame import LANDMARK_NAMES
 from model.registration.rules import SamplerRule
 from model.structures import STRUCTURES
@@ -36,9 +36,10 @@ class Section(BaseModel):
 class NetworkInput(Section):
     """What the network gets besides the patient crop."""
 
-    atlas: Literal["image", "activation"] = Field(
+    atlas: AtlasInput = Field(
         default="image",
-        description="The atlas image, or the first convolution's output for (0, atlas image), bias included.",
+        description="The atlas image; or the first convolution's output for (0, atlas image), bias included; or none, "
+        "as for segmentation networks: the bundle then has no atlas, neither surfaces nor image.",
     )
 
 
@@ -95,13 +96,23 @@ class AsStored(Section):
 
 
 class StructureSection(Section):
-    """One structure of the atlas; the order of structures is the order of their vertices in `atlas.npz`."""
+    """One structure; their order is that of their vertices in `atlas.npz` or of a segmentation network's channels."""
 
     id: Text
     code: Text
     colour: tuple[Colour, Colour, Colour]
-    vertices: Count
-    triangles: Count
+    vertices: Count | None = Field(default=None, description="Of its atlas surface; absent in bundles without atlas.")
+    triangles: Count | None = Field(default=None, description="Of its atlas surface; absent in bundles without atlas.")
+
+
+class SegmentationSection(Section):
+    """How the logits of a segmentation network become structures: a voxel is in where the sigmoid is above 0.5."""
+
+    pieces: Literal["largest", "all"] = Field(
+        default="largest",
+        description="Keep of each structure the largest piece only (voxels connected by faces, on the crop's grid), or "
+        "all pieces as published.",
+    )
 
 
 class WeightsSection(Section):
@@ -132,11 +143,28 @@ class BundleDescription(Section):
     refinement: dict[str, JsonValue] | None = Field(
         default=None, description="Settings of the refinement of the field at run time; absent when there is none."
     )
+    segmentation: SegmentationSection | None = Field(
+        default=None, description="How logits become structures; stated by segmentation networks and only by them."
+    )
     frame: FrameSection
     intensity: Annotated[HuWindow | AsStored, Field(discriminator="rule")]
     sampler: SamplerRule = "trilinear"
     training: TrainingSection
     scores: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def has_atlas(self) -> bool:
+        """Whether the model registers to an atlas, whose surfaces and image are in the bundle."""
+        return self.network.input.atlas != "none"
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        """Refuse a model that is neither wholly a registration nor wholly a segmentation network."""
+        if self.has_atlas == (self.segmentation is not None):
+            raise ValueError("expected either an atlas as network input or a section `segmentation`")
+        if self.refinement is not None and not self.has_atlas:
+            raise ValueError("refinement: expected none, as there is no displacement field to refine")
+        return self
 
 
 class BundleManifest(BundleDescription):
@@ -148,9 +176,9 @@ class BundleManifest(BundleDescription):
     files: dict[FileName, Digest] = Field(description="SHA-256 of every other file of the bundle.")
 
     @property
-    def atlas_input_file(self) -> str:
-        """Name of the file with the atlas image or first activation."""
-        return atlas_input_file(self.network.input.atlas)
+    def own_files(self) -> tuple[str, ...]:
+        """Names of the files that make up the bundle, besides the manifest."""
+        return own_files(self.network.input.atlas)
 
     @model_validator(mode="after")
     def _known_structures(self) -> Self:
@@ -161,6 +189,15 @@ class BundleManifest(BundleDescription):
             found = ", ".join(f"{s.id} ({s.code})" for s in self.structures)
             expected = ", ".join(f"{name} ({code})" for name, code in codes.items())
             raise ValueError(f"structures: expected each at most once of {expected}, found {found}")
+        return self
+
+    @model_validator(mode="after")
+    def _counted_structures(self) -> Self:
+        """Refuse an atlas whose surfaces are not counted, and counts without an atlas."""
+        counts = [count for structure in self.structures for count in (structure.vertices, structure.triangles)]
+        if any((count is not None) != self.has_atlas for count in counts):
+            expected = "of every structure" if self.has_atlas else "none, as the network gets no atlas"
+            raise ValueError(f"structures: expected numbers of vertices and triangles {expected}")
         return self
 
     @model_validator(mode="after")

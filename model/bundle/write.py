@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,9 @@ def write_bundle(
     description: BundleDescription,
     *,
     weights: Mapping[str, npt.NDArray[Any]],
-    atlas_meshes_ijk: Mapping[str, SurfaceMesh],
-    atlas_input: npt.NDArray[Any],
+    atlas_meshes_ijk: Mapping[str, SurfaceMesh] | None = None,
+    atlas_input: npt.NDArray[Any] | None = None,
+    structures: Sequence[str] | None = None,
     extra_files: Mapping[str, bytes] | None = None,
     replace: bool = False,
 ) -> BundleManifest:
@@ -40,14 +41,16 @@ def write_bundle(
         description: what the maker states.
         weights: state dict of the network, as arrays.
         atlas_meshes_ijk: surfaces in voxels of the canonical frame by structure id, wound outward; with per-vertex
-            arrays such as `angle_deg`.
+            arrays such as `angle_deg`. None when the network gets no atlas.
         atlas_input: [i, j, k] atlas image in [-1, 1] or [c, i, j, k] first activation, as
-            `description.network.input.atlas` says; float16 or float32.
+            `description.network.input.atlas` says; float16 or float32. None when the network gets no atlas.
+        structures: ids of the structures in the order of the network's channels, when the network gets no atlas.
         extra_files: further files by name, such as `README.md`.
         replace: whether an earlier bundle there may be replaced.
 
     Raises:
-        BundleError: the folder exists or has another name than the bundle, or values are not finite.
+        BundleError: the folder exists or has another name than the bundle, values are not finite, or the atlas (or the
+            structures instead of it) is missing.
         MeshError: a surface is in another space or wound inward.
         DamagedBundleError: what was written would not be accepted, for example an image of another grid.
     """
@@ -56,10 +59,13 @@ def write_bundle(
     if path.exists() and not (replace and (path / MANIFEST_FILE).is_file()):
         hint = "choose another name" if replace else "choose another name or remove the earlier one"
         raise BundleError("the folder of the bundle exists already", found=path.name, hint=hint)
-    for name, values in [*weights.items(), ("the atlas input", atlas_input)]:
+    _check_parts(description, atlas_meshes_ijk, atlas_input, structures)
+    arrays = weights if atlas_input is None else {**weights, "the atlas input": atlas_input}
+    for name, values in arrays.items():
         if not np.isfinite(values).all():
             raise BundleError(f"{name} cannot be stored", expected="finite values", found="NaN or infinity")
-    structures = tuple(_structure(name, mesh) for name, mesh in atlas_meshes_ijk.items())
+    meshes = {} if atlas_meshes_ijk is None else atlas_meshes_ijk
+    sections = tuple(_structure(name, meshes.get(name)) for name in (structures if structures is not None else meshes))
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as temporary:
         staging = Path(temporary) / path.name
@@ -69,10 +75,11 @@ def write_bundle(
         # Written by ourselves: the library's own writer makes files that only their owner can read.
         tensors = {name: np.ascontiguousarray(values) for name, values in weights.items()}
         (staging / WEIGHTS_FILE).write_bytes(save(tensors))
-        np.savez_compressed(staging / ATLAS_FILE, allow_pickle=False, **atlas_arrays(atlas_meshes_ijk))
-        input_file = staging / atlas_input_file(description.network.input.atlas)
-        np.savez_compressed(input_file, allow_pickle=False, **{ATLAS_INPUT: atlas_input})
-        _write_manifest(staging, _manifest(description, structures, weights))
+        if atlas_input is not None:
+            np.savez_compressed(staging / ATLAS_FILE, allow_pickle=False, **atlas_arrays(meshes))
+            input_file = staging / atlas_input_file(description.network.input.atlas)
+            np.savez_compressed(input_file, allow_pickle=False, **{ATLAS_INPUT: atlas_input})
+        _write_manifest(staging, _manifest(description, sections, weights))
         verify_bundle(staging)
         _swap(staging, path, Path(temporary) / "earlier")
     return read_manifest(path)
@@ -86,7 +93,7 @@ def add_files(path: Path, files: Mapping[str, bytes]) -> BundleManifest:
         DamagedBundleError: the bundle is damaged.
     """
     manifest = verify_bundle(path)
-    own = {MANIFEST_FILE, WEIGHTS_FILE, ATLAS_FILE, manifest.atlas_input_file}
+    own = {MANIFEST_FILE, *manifest.own_files}
     for name in files:
         if name in own:
             raise BundleError("a file that makes up the bundle cannot be replaced", found=name)
@@ -101,15 +108,31 @@ def add_files(path: Path, files: Mapping[str, bytes]) -> BundleManifest:
     return read_manifest(path)
 
 
-def _structure(structure_id: str, mesh: SurfaceMesh) -> StructureSection:
-    """Describe one surface, or refuse it."""
+def _check_parts(
+    description: BundleDescription,
+    meshes_ijk: Mapping[str, SurfaceMesh] | None,
+    atlas_input: npt.NDArray[Any] | None,
+    structures: Sequence[str] | None,
+) -> None:
+    """Refuse arguments that are not those of the network's kind: an atlas, or the structures of its channels."""
+    atlas = (meshes_ijk is not None, atlas_input is not None)
+    if description.has_atlas and (not all(atlas) or structures is not None):
+        raise BundleError("the parts of the bundle do not fit its network", expected="surfaces and input of the atlas")
+    if not description.has_atlas and (any(atlas) or not structures):
+        raise BundleError("the parts of the bundle do not fit its network", expected="structures, and no atlas")
+
+
+def _structure(structure_id: str, mesh: SurfaceMesh | None) -> StructureSection:
+    """Describe one structure with its surface, if there is an atlas; refuse a surface that cannot be one."""
+    known = structure_by_id(structure_id)
+    if mesh is None:
+        return StructureSection(id=known.id, code=known.code, colour=known.colour)
     if mesh.space != "ijk" or mesh.signed_volume <= 0:
         raise MeshError(
             f"the surface of {structure_id} cannot be an atlas",
             expected="voxel indices, triangles wound outward",
             found=f"space {mesh.space}, signed volume {mesh.signed_volume:.3g}",
         )
-    known = structure_by_id(structure_id)
     return StructureSection(
         id=known.id,
         code=known.code,

@@ -59,7 +59,9 @@ def show_command(bundle: _BundleArgument, checkpoints: _CheckpointsOption = None
         "trained on": manifest.training.data,
     }
     rows |= {f"limit {number}": text for number, text in enumerate(manifest.limits, 1)}
-    rows |= {structure_by_id(s.id).name: f"{s.vertices} vertices, {s.triangles} triangles" for s in manifest.structures}
+    for structure in manifest.structures:
+        surface = f"{structure.vertices} vertices, {structure.triangles} triangles" if manifest.has_atlas else "a mask"
+        rows[structure_by_id(structure.id).name] = surface
     rows |= {f"score {name}": str(value) for name, value in manifest.scores.items()}
     width = max(map(len, rows))
     for name, text in rows.items():
@@ -79,7 +81,9 @@ def import_release_command(
     checkpoint: Annotated[Path, typer.Argument(help="Published weights: best.pth, or the folder of its experiment.")],
     atlas: Annotated[Path, typer.Argument(help="Published atlas: the folder data/atlas.")],
     name: Annotated[str, typer.Option(help="Name of the new bundle.")],
-    method: Annotated[str, typer.Option(help="Method of the weights; names the atlas activation map.")] = "chamfer",
+    method: Annotated[
+        str, typer.Option(help="segnet, or the name of the atlas activation map: chamfer, p2p.")
+    ] = "chamfer",
     to: Annotated[Path | None, typer.Option(help="Folder to write into [default: the installed bundles].")] = None,
     replace: Annotated[bool, typer.Option(help="Replace an earlier bundle of that name.")] = False,
 ) -> None:

@@ -25,7 +25,7 @@ def segment(
     formats: Annotated[str, typer.Option(help="Mesh formats, separated by commas.")] = "vtk,stl",
     rigid: Annotated[bool, typer.Option("--rigid", help="Place the atlas by landmarks only, a baseline.")] = False,
 ) -> None:
-    """Segment one ear and write meshes, masks, field, report and picture."""
+    """Segment one ear and write meshes, masks, field (of a registration), report and picture."""
     mesh_formats = [check_mesh_format(name.strip()) for name in formats.split(",")]
     check_output_folder(out, REPORT_NAME)
     loaded, request = load_request(ear, bundle, landmarks, side)
@@ -35,6 +35,6 @@ def segment(
     with progress_bar("load") as show:
         segmentation = Segmenter(loaded, device).run(request, show, deform=not rigid)
         write_results(segmentation, out, mesh_formats=mesh_formats, progress=show)
-    for warning in request.warnings:
+    for warning in segmentation.report["warnings"]:
         typer.echo(f"warning: {warning}", err=True)
     typer.echo(f"results written; verdict and measurements in {out / 'report.json'}")

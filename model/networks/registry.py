@@ -1,4 +1,4 @@
-"""From the network section of a bundle to a network ready to register."""
+"""From the network section of a bundle to a network ready to use."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from model.bundle.schema import NetworkSection
 from model.errors import BundleError, DamagedBundleError
 from model.networks.coarse_to_fine import CoarseToFineNet
 from model.networks.published import PublishedRegistrationNet
+from model.networks.segnet import PublishedSegNet
 
-NETWORKS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
+REGISTRATION_NETWORKS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
     {"published_registration": PublishedRegistrationNet, "coarse_to_fine": CoarseToFineNet}
 )
 """Registration networks by the name of their class in bundles.
@@ -24,6 +25,15 @@ NETWORKS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
 Each maps (patient (B, 1, I, J, K), atlas (B, C, I, J, K)) to a displacement (B, 3, I, J, K) in crop voxels, channel c
 along axis c; C is 1 for an atlas image.
 """
+
+SEGMENTATION_NETWORKS: Mapping[str, Callable[..., PublishedSegNet]] = MappingProxyType({"segnet": PublishedSegNet})
+"""Segmentation networks by the name of their class in bundles.
+
+Each maps a patient (B, 1, I, J, K) to logits (B, C, I, J, K), one channel for each structure of the bundle in order.
+"""
+
+NETWORKS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType({**REGISTRATION_NETWORKS, **SEGMENTATION_NETWORKS})
+"""All networks by the name of their class in bundles."""
 
 
 def build_network(section: NetworkSection) -> nn.Module:
@@ -51,7 +61,7 @@ def build_network(section: NetworkSection) -> nn.Module:
 
 
 def load_network(bundle: Bundle, device: str | torch.device = "cpu") -> nn.Module:
-    """Make the network of a bundle with its weights, ready to register (evaluation mode, no gradients).
+    """Make the network of a bundle with its weights, ready to use (evaluation mode, no gradients).
 
     Args:
         bundle: a loaded, hence verified, bundle.

@@ -16,6 +16,10 @@ from model.volumes.write import write_nifti
 _NIFTI_INTENT_VECTOR = 1007
 
 
+DISPLACEMENT_NAME = "displacement.nii.gz"
+"""File name of the field inside a result; results of segmentation networks have none."""
+
+
 def write_displacement(segmentation: Segmentation, path: Path) -> None:
     """Write the field as 5-D NIfTI (I, J, K, 1, 3), intent `vector` (1007), components in LPS mm.
 
@@ -26,7 +30,12 @@ def write_displacement(segmentation: Segmentation, path: Path) -> None:
     Args:
         segmentation: the segmented ear.
         path: file to write, ending in `.nii.gz`.
+
+    Raises:
+        ValueError: when the result has no field.
     """
+    if segmentation.ddf_ijk is None:
+        raise ValueError("write_displacement: expected a result of a registration")
     part = _part_in_crop(segmentation)
     vectors_ras = displacement_to_patient_ras(segmentation.ddf_ijk, segmentation.alignment, part)
     vectors_lps = ras_to_lps(vectors_ras).astype(np.float32)[:, :, :, None, :]

@@ -51,9 +51,11 @@ def build_report(
         input=_input_facts(segmentation.volume, run),
         alignment=_alignment_facts(segmentation),
         structures=[
-            _structure_facts(structure, segmentation.meshes_ras[structure.id], masks[structure.id], segmentation.volume)
+            _structure_facts(
+                structure, segmentation.meshes_ras.get(structure.id), masks[structure.id], segmentation.volume
+            )
             for structure in STRUCTURES
-            if structure.id in segmentation.meshes_ras
+            if structure.id in segmentation.structure_ids
         ],
         quality=check_quality(segmentation),
         timings_s={stage: round(seconds, 3) for stage, seconds in timings.items()},
@@ -105,20 +107,23 @@ def _alignment_facts(segmentation: Segmentation) -> AlignmentFacts:
 
 
 def _structure_facts(
-    structure: Structure, mesh_ras: SurfaceMesh, mask: npt.NDArray[np.bool_], volume: Volume
+    structure: Structure, mesh_ras: SurfaceMesh | None, mask: npt.NDArray[np.bool_], volume: Volume
 ) -> StructureFacts:
     voxels = int(np.count_nonzero(mask))
     voxel_mm3 = float(abs(np.linalg.det(volume.affine[:3, :3])))
-    r, a, s = (round(float(value), 4) for value in volume_centroid(mesh_ras))
+    centroid = None
+    if mesh_ras is not None:
+        r, a, s = (round(float(value), 4) for value in volume_centroid(mesh_ras))
+        centroid = (r, a, s)
     return StructureFacts(
         id=structure.id,
         code=structure.code,
         label=structure.label,
         name=structure.name,
-        vertices=len(mesh_ras.vertices),
-        triangles=len(mesh_ras.triangles),
-        mesh_volume_mm3=round(mesh_ras.signed_volume, 4),
+        vertices=0 if mesh_ras is None else len(mesh_ras.vertices),
+        triangles=0 if mesh_ras is None else len(mesh_ras.triangles),
+        mesh_volume_mm3=0.0 if mesh_ras is None else round(mesh_ras.signed_volume, 4),
         mask_volume_mm3=round(voxels * voxel_mm3, 4),
         mask_voxels=voxels,
-        centroid_ras=(r, a, s),
+        centroid_ras=centroid,
     )

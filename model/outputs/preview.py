@@ -46,7 +46,8 @@ def draw_preview(
 
     Args:
         image: float32 [i, j, k] canonical image; its grey window is taken from what lies around the structures.
-        meshes_ijk: surfaces by structure id, in voxels of `image`.
+        meshes_ijk: surfaces by structure id, in voxels of `image`; when there are none, the middle of the image is
+            shown.
         path: PNG file to write.
         title: first line of the header.
         subtitle: second line of the header.
@@ -55,12 +56,12 @@ def draw_preview(
     width = 3 * _SLICE + 4 * _GAP
     height = _HEADER + _SLICE + _VIEW_HEIGHT + 2 * _GAP + _FOOTER
     page = Image.new("RGB", (width, height), _BACKGROUND)
-    anchor = meshes_ijk.get(LABYRINTH.id) or next(iter(meshes_ijk.values()))
+    anchor = _anchor(image, meshes_ijk)
     inner = [mesh.vertices for name, mesh in meshes_ijk.items() if name != LABYRINTH.id]
-    centre = np.concatenate(inner or [anchor.vertices]).mean(axis=0)  # where the slices have most to show
+    centre = np.concatenate(inner or [anchor]).mean(axis=0)  # where the slices have most to show
     window = _window(image, anchor)
-    half = float(np.ptp(anchor.vertices, axis=0).max() / 2 + _MARGIN_VOXELS)
-    middle = (anchor.vertices.min(axis=0) + anchor.vertices.max(axis=0)) / 2
+    half = float(np.ptp(anchor, axis=0).max() / 2 + _MARGIN_VOXELS)
+    middle = (anchor.min(axis=0) + anchor.max(axis=0)) / 2
     for column, plane in enumerate(_PLANES):
         panel = _slice_panel(image, meshes_ijk, plane, round(float(centre[plane[0]])), middle, half, window)
         page.paste(panel, (_GAP + column * (_SLICE + _GAP), _HEADER))
@@ -71,10 +72,17 @@ def draw_preview(
     page.save(path, format="PNG")
 
 
-def _window(image: npt.NDArray[np.float32], mesh: SurfaceMesh) -> tuple[float, float]:
-    """Give the grey values of black and white: the 1st and 99.5th percentile around a surface."""
-    low = np.clip(np.floor(mesh.vertices.min(axis=0)) - _MARGIN_VOXELS, 0, np.array(image.shape) - 1).astype(int)
-    high = np.clip(np.ceil(mesh.vertices.max(axis=0)) + _MARGIN_VOXELS, low + 1, image.shape).astype(int)
+def _anchor(image: npt.NDArray[np.float32], meshes_ijk: Mapping[str, SurfaceMesh]) -> FloatArray:
+    """Give the (N, 3) points that the picture is about: of the labyrinth, another structure, or the image's corners."""
+    if not meshes_ijk:
+        return np.array([[0.0, 0.0, 0.0], np.array(image.shape) - 1.0])
+    return (meshes_ijk.get(LABYRINTH.id) or next(iter(meshes_ijk.values()))).vertices
+
+
+def _window(image: npt.NDArray[np.float32], points: FloatArray) -> tuple[float, float]:
+    """Give the grey values of black and white: the 1st and 99.5th percentile around points."""
+    low = np.clip(np.floor(points.min(axis=0)) - _MARGIN_VOXELS, 0, np.array(image.shape) - 1).astype(int)
+    high = np.clip(np.ceil(points.max(axis=0)) + _MARGIN_VOXELS, low + 1, image.shape).astype(int)
     values = image[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
     black, white = np.percentile(values, [1.0, 99.5])
     return float(black), float(max(white, black + 1e-6))
@@ -121,6 +129,10 @@ def _view_panel(
     meshes_ijk: Mapping[str, SurfaceMesh], name: str, viewer: Sequence[float], up: Sequence[float]
 ) -> Image.Image:
     """Draw the structures in three dimensions; the labyrinth is glass when others lie in it."""
+    if not meshes_ijk:
+        panel = Image.new("RGB", (_VIEW_WIDTH, _VIEW_HEIGHT), _PANEL)
+        ImageDraw.Draw(panel).text((12, 10), "no structure was found", fill=_TEXT, font=_font(17))
+        return panel
     points = np.concatenate([mesh.vertices for mesh in meshes_ijk.values()])
     width, height = _VIEW_WIDTH * _OVERSAMPLING, _VIEW_HEIGHT * _OVERSAMPLING
     canvas = Canvas(View.towards(viewer, up, points, width, height, 0.06), _PANEL)

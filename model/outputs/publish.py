@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def check_output_folder(out: Path, marker: str) -> bool:
 
 
 @contextmanager
-def published_folder(out: Path, marker: str) -> Iterator[Path]:
+def published_folder(out: Path, marker: str, may_be_absent: Sequence[str] = ()) -> Iterator[Path]:
     """Give a temporary folder next to `out` that takes its place when the block ends without an error.
 
     A new or empty `out` appears in one step. When `out` holds an earlier result, its files of the same names are
@@ -46,6 +46,7 @@ def published_folder(out: Path, marker: str) -> Iterator[Path]:
     Args:
         out: folder to publish; its parent is made when it is missing.
         marker: name of a file that every complete result has.
+        may_be_absent: names of files that some results have: those of an earlier result do not outlive it.
 
     Raises:
         OptionError: when `out` is a file, or a folder of something else.
@@ -57,14 +58,16 @@ def published_folder(out: Path, marker: str) -> Iterator[Path]:
         staging.mkdir()
         yield staging
         if earlier:
-            _replace_entries(staging, out, marker)
+            _replace_entries(staging, out, marker, may_be_absent)
         else:
             staging.replace(out)
 
 
-def _replace_entries(staging: Path, out: Path, marker: str) -> None:
+def _replace_entries(staging: Path, out: Path, marker: str, may_be_absent: Sequence[str]) -> None:
     """Move the entries of one folder over those of another, the marker last."""
     (out / marker).unlink()
+    for name in may_be_absent:
+        (out / name).unlink(missing_ok=True)
     for entry in sorted(staging.iterdir(), key=lambda entry: entry.name == marker):
         target = out / entry.name
         if target.is_dir() and not target.is_symlink():

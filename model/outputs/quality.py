@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from model.meshes.mesh import FloatArray, SurfaceMesh
 from model.outputs.jacobian import folded_fraction
@@ -46,13 +47,15 @@ REFERENCE_VOLUMES_MM3: Mapping[str, VolumeRange] = {
 def check_quality(segmentation: Segmentation) -> Quality:
     """Run all checks on a result."""
     canonical = segmentation.meshes_canonical_ijk()
-    checks = [
-        _check_folds(segmentation, canonical),
-        _check_inside("vertices_outside_crop", canonical, segmentation.frame.grid, "the canonical crop", 0.0, 0.01),
-        _check_field_of_view(segmentation),
-        *_check_volumes(segmentation.meshes_ras),
-        *_check_residual(segmentation),
-    ]
+    checks = [*_check_volumes(segmentation), *_check_residual(segmentation)]
+    if canonical:  # the rest is about the structures that were found
+        grid = segmentation.frame.grid
+        checks = [
+            *_check_folds(segmentation.ddf_ijk, canonical),
+            _check_inside("vertices_outside_crop", canonical, grid, "the canonical crop", 0.0, 0.01),
+            _check_field_of_view(segmentation),
+            *checks,
+        ]
     return Quality(verdict=worst([check.verdict for check in checks]), checks=checks)
 
 
@@ -61,21 +64,25 @@ def _grade(value: float, passes: float, reviews: float) -> Verdict:
     return "pass" if value <= passes else "review" if value <= reviews else "fail"
 
 
-def _check_folds(segmentation: Segmentation, canonical: Mapping[str, SurfaceMesh]) -> QualityCheck:
-    """Check that the field does not fold space over around the structures."""
+def _check_folds(ddf_ijk: npt.NDArray[np.float32] | None, canonical: Mapping[str, SurfaceMesh]) -> list[QualityCheck]:
+    """Check that the field, if there is one, does not fold space over around the structures."""
+    if ddf_ijk is None:
+        return []
     vertices = np.concatenate([mesh.vertices for mesh in canonical.values()])
-    size = np.array(segmentation.ddf_ijk.shape[1:])
+    size = np.array(ddf_ijk.shape[1:])
     low = np.clip(np.floor(vertices.min(axis=0)).astype(int) - _FOLD_MARGIN_VOXELS, 0, size - 2)
     high = np.clip(np.ceil(vertices.max(axis=0)).astype(int) + _FOLD_MARGIN_VOXELS + 1, low + 2, size)
-    field = segmentation.ddf_ijk[:, low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+    field = ddf_ijk[:, low[0] : high[0], low[1] : high[1], low[2] : high[2]]
     value = folded_fraction(field)
-    return QualityCheck(
-        name="folded_fraction",
-        verdict=_grade(value, 0.0005, 0.01),
-        value=round(value, 6),
-        limit="at most 0.0005",
-        reason=f"the field folds in {value:.3%} of the cells around the structures",
-    )
+    return [
+        QualityCheck(
+            name="folded_fraction",
+            verdict=_grade(value, 0.0005, 0.01),
+            value=round(value, 6),
+            limit="at most 0.0005",
+            reason=f"the field folds in {value:.3%} of the cells around the structures",
+        )
+    ]
 
 
 def _outside_fraction(vertices: FloatArray, shape: tuple[int, int, int]) -> float:
@@ -113,23 +120,25 @@ def _check_field_of_view(segmentation: Segmentation) -> QualityCheck:
     return _check_inside("vertices_outside_image", meshes, volume.shape, "the image's field of view", 0.01, 0.2)
 
 
-def _check_volumes(meshes_ras: Mapping[str, SurfaceMesh]) -> list[QualityCheck]:
-    """Check the volume of every structure against what is known of human ears."""
+def _check_volumes(segmentation: Segmentation) -> list[QualityCheck]:
+    """Check the volume of every structure against what is known of human ears; one that was not found has none."""
     checks = []
     for structure in STRUCTURES:
-        if structure.id in meshes_ras:
-            value, usual = meshes_ras[structure.id].signed_volume, REFERENCE_VOLUMES_MM3[structure.id]
+        if structure.id in segmentation.structure_ids:
+            mesh, usual = segmentation.meshes_ras.get(structure.id), REFERENCE_VOLUMES_MM3[structure.id]
+            value = 0.0 if mesh is None else mesh.signed_volume
             verdict: Verdict = "pass" if usual.low <= value <= usual.high else "review"
             if not usual.least <= value <= usual.most:
                 verdict = "fail"
             limit = f"{usual.low:g} to {usual.high:g} mm3"
+            measured = f"the volume of {structure.id} is {value:.1f} mm3; usual is {limit}"
             checks.append(
                 QualityCheck(
                     name=f"volume_{structure.id}",
                     verdict=verdict,
                     value=round(value, 3),
                     limit=limit,
-                    reason=f"the volume of {structure.id} is {value:.1f} mm3; usual is {limit}",
+                    reason=f"{structure.id} was not found" if mesh is None else measured,
                 )
             )
     return checks

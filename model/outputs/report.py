@@ -8,7 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Verdict = Literal["pass", "review", "fail"]
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
+"""1.1 has `centroid_ras` null for structures that were not found."""
+
 INTENDED_USE = "Research use only. Not for diagnosis or treatment."
 VERDICTS: tuple[Verdict, ...] = ("pass", "review", "fail")
 """From best to worst."""
@@ -70,12 +72,14 @@ class StructureFacts(_Document):
     code: str
     label: int
     name: str
-    vertices: int
+    vertices: int = Field(description="Of the surface; 0 when the structure was not found.")
     triangles: int
     mesh_volume_mm3: float = Field(description="Volume enclosed by the surface.")
     mask_volume_mm3: float = Field(description="Volume of the mask on the image's grid.")
     mask_voxels: int
-    centroid_ras: tuple[float, float, float] = Field(description="Centroid of the enclosed volume, RAS mm.")
+    centroid_ras: tuple[float, float, float] | None = Field(
+        description="Centroid of the enclosed volume, RAS mm; null when the structure was not found."
+    )
 
 
 class QualityCheck(_Document):

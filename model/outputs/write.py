@@ -1,4 +1,4 @@
-"""Writing a result: meshes, masks, field, report, picture and archive, complete or not at all."""
+"""Writing a result: meshes, masks, field (of a registration), report, picture and archive, complete or not at all."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from model.masks.labels import label_map
-from model.masks.voxelize import voxelize_structures
 from model.meshes.formats import check_mesh_format
 from model.outputs.archive import write_archive
-from model.outputs.displacement import write_displacement
+from model.outputs.displacement import DISPLACEMENT_NAME, write_displacement
 from model.outputs.facts import build_report
+from model.outputs.patient_masks import patient_masks
 from model.outputs.preview import draw_preview
 from model.outputs.publish import published_folder
 from model.outputs.report import ResultReport
@@ -30,6 +30,7 @@ DEFAULT_FORMATS: tuple[str, ...] = ("vtk", "stl")
 REPORT_NAME = "report.json"
 _NIFTI_INTENT_LABEL = 1002
 _MASK_DESCRIPTION = "1: at least half of the voxel is inside"
+_PROBABLE_MASK_DESCRIPTION = "1: mean probability in the voxel above 0.5"
 
 
 def write_results(
@@ -44,6 +45,8 @@ def write_results(
     Files: `meshes/<structure>.<format>`, `masks/<structure>.nii.gz`, `masks/labels.nii.gz`,
     `masks/segmentation.seg.nrrd`, `displacement.nii.gz`, `report.json`, `preview.png`, `manifest.json`, `archive.zip`,
     and `meshes.npz`, from which `render_mesh` makes other mesh files. Masks lie on the grid of the patient's image.
+    Results of segmentation networks have no `displacement.nii.gz`. A structure that was not found has an empty mask and
+    no mesh.
 
     Args:
         segmentation: the segmented ear.
@@ -60,19 +63,19 @@ def write_results(
     """
     formats = tuple(dict.fromkeys(check_mesh_format(fmt) for fmt in mesh_formats))
     report_progress = progress if progress is not None else _ignore
-    with published_folder(out, REPORT_NAME) as folder:
+    with published_folder(out, REPORT_NAME, may_be_absent=(DISPLACEMENT_NAME,)) as folder:
         report_progress("mask", 0.0)
         start = time.perf_counter()
-        volume = segmentation.volume
-        masks = voxelize_structures(segmentation.meshes_ras, volume.affine, volume.shape)
+        masks = patient_masks(segmentation)
         timings = {"mask": time.perf_counter() - start}
         report_progress("mask", 1.0)
         start = time.perf_counter()
         steps: list[Callable[[], None]] = [
             lambda: _write_meshes(segmentation, folder, formats),
             lambda: _write_masks(segmentation, masks, folder / "masks"),
-            lambda: write_displacement(segmentation, folder / "displacement.nii.gz"),
         ]
+        if segmentation.ddf_ijk is not None:
+            steps.append(lambda: write_displacement(segmentation, folder / DISPLACEMENT_NAME))
         for done, step in enumerate(steps):
             report_progress("write", done / (len(steps) + 1))
             step()
@@ -112,7 +115,7 @@ def _write_masks(segmentation: Segmentation, masks: Mapping[str, npt.NDArray[np.
             mask.view(np.uint8),
             volume.affine,
             like=volume,
-            description=_MASK_DESCRIPTION,
+            description=_MASK_DESCRIPTION if segmentation.probability is None else _PROBABLE_MASK_DESCRIPTION,
         )
     write_nifti(
         folder / "labels.nii.gz",
@@ -129,7 +132,10 @@ def _write_preview(segmentation: Segmentation, report: ResultReport, path: Path)
     """Draw the picture with the report's main figures."""
     side = segmentation.alignment.side
     shown = ", mirrored into the frame of a left ear" if segmentation.alignment.mirrored else ""
-    volumes = "   ".join(f"{facts.name} {facts.mesh_volume_mm3:.1f} mm3" for facts in report.structures)
+    volumes = "   ".join(
+        f"{facts.name} {facts.mesh_volume_mm3:.1f} mm3" if facts.vertices else f"{facts.name} not found"
+        for facts in report.structures
+    )
     conspicuous = [check.reason for check in report.quality.checks if check.verdict != "pass"]
     remark = f": {conspicuous[0]}" if conspicuous else ""
     draw_preview(

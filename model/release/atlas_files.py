@@ -18,6 +18,9 @@ from model.structures import STRUCTURES
 VERTICES_FILE = "atlas_all_vtx.pkl"
 IMAGE_FILE = "atlas.nii.gz"
 
+SPACING_MM = 0.2
+"""Voxel size of the published crops."""
+
 _SAME_VOXELS = 1e-3
 
 

@@ -25,16 +25,16 @@ from model.errors import ReleaseError
 from model.networks.published import PublishedRegistrationNet
 from model.release.atlas_files import (
     IMAGE_FILE,
+    SPACING_MM,
     activation_file,
     read_release_image,
     read_release_meshes,
     scale_atlas_image,
 )
 from model.release.names import count_levels, rename_registration
+from model.release.segnet import SEGNET_METHOD, import_segnet
+from model.release.tensors import check_tensors
 from model.release.torch_file import read_state_dict
-
-SPACING_MM = 0.2
-"""Voxel size of the published crops."""
 
 
 def import_release(
@@ -47,15 +47,16 @@ def import_release(
     landmarks_ijk: Mapping[str, Point] | None = None,
     replace: bool = False,
 ) -> Path:
-    """Write a bundle from a published registration network and its atlas.
+    """Write a bundle from a published network and its atlas; of the segmentation network when the method is `segnet`.
 
-    The bundle takes crops as stored and samples vertices by the published rule, so it gives the published predictions.
-    Of the atlas it holds the activation map of the method when the release has it, otherwise the scaled image.
+    A registration bundle takes crops as stored and samples vertices by the published rule, so it gives the published
+    predictions. Of the atlas it holds the activation map of the method when the release has it, otherwise the scaled
+    image. A bundle of the segmentation network holds no atlas; of the atlas only its grid is read.
 
     Args:
         checkpoint: `best.pth`, or the folder of its experiment.
         atlas_dir: `data/atlas` of the release.
-        method: name of the activation map: `chamfer`, `p2p`, `dice`.
+        method: `segnet`, or the name of the activation map: `chamfer`, `p2p`, `dice`.
         name: name of the bundle.
         to: folder of bundles to write into.
         landmarks_ijk: landmarks of the atlas in its crop, in voxels, when known; without them the bundle takes prepared
@@ -70,6 +71,8 @@ def import_release(
         BundleError: the bundle cannot be written.
     """
     state = read_state_dict(checkpoint)
+    if method == SEGNET_METHOD:
+        return import_segnet(state, atlas_dir, name=name, to=to, landmarks_ijk=landmarks_ijk, replace=replace)
     parameters = network_parameters(state)
     weights = check_weights(state, parameters)
     kind, atlas_input = _atlas_input(atlas_dir, method, parameters["base_width"])
@@ -126,13 +129,7 @@ def check_weights(state: Mapping[str, Tensor], parameters: Mapping[str, int]) ->
     weights = rename_registration(state)
     with torch.device("meta"):
         wanted = PublishedRegistrationNet(**parameters).state_dict()
-    missing = sorted(set(wanted) - set(weights))
-    if missing:
-        raise ReleaseError("the weights are incomplete", expected=f"{len(wanted)} tensors", found=f"no {missing[0]}")
-    for name, tensor in weights.items():
-        if name not in wanted or wanted[name].shape != tensor.shape:
-            expected = str(tuple(wanted[name].shape)) if name in wanted else "no such tensor"
-            raise ReleaseError(f"the tensor {name} does not fit", expected=expected, found=str(tuple(tensor.shape)))
+    check_tensors(weights, wanted)
     return weights
 
 

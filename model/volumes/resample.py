@@ -48,14 +48,14 @@ def resample_to_canonical(
     """
     volume = _in_ras_order(volume)
     to_array = np.linalg.inv(volume.affine) @ alignment.canonical_to_ras
-    matrix = _snap_to_grid(to_array, frame.grid)
-    inside = _inside(matrix, frame.grid, volume.shape)
-    box = _reach(matrix, frame.grid, volume.shape, margin=_margin(volume.spacing_mm, frame.spacing_mm))
+    matrix = snap_to_grid(to_array, frame.grid)
+    inside = inside_grid(matrix, frame.grid, volume.shape)
+    box = reach(matrix, frame.grid, volume.shape, margin=_margin(volume.spacing_mm, frame.spacing_mm))
     if box is None:
         return np.full(frame.grid, fill, dtype=np.float32), inside
     data = _smoothed(volume.data[box], volume.spacing_mm, frame.spacing_mm)
     offset = matrix[:3, 3] - np.array([part.start for part in box])
-    image = _sample(data, matrix[:3, :3], offset, frame.grid)
+    image = sample_trilinear(data, matrix[:3, :3], offset, frame.grid)
     return np.where(inside, image, np.float32(fill)), inside
 
 
@@ -90,17 +90,17 @@ def displacement_to_patient_ras(ddf_ijk: npt.ArrayLike, alignment: Alignment, vo
     """
     field = np.asarray(ddf_ijk, dtype=np.float32)
     grid = (field.shape[1], field.shape[2], field.shape[3])
-    to_canonical = _snap_to_grid(alignment.ras_to_canonical @ volume.affine, volume.shape)
+    to_canonical = snap_to_grid(alignment.ras_to_canonical @ volume.affine, volume.shape)
     result = np.zeros((*volume.shape, 3), dtype=np.float32)
-    box = _reach(np.asarray(np.linalg.inv(to_canonical), dtype=np.float64), grid, volume.shape, margin=1)
+    box = reach(np.asarray(np.linalg.inv(to_canonical), dtype=np.float64), grid, volume.shape, margin=1)
     if box is None:
         return result
     start = np.array([part.start for part in box], dtype=np.float64)
     shape = (box[0].stop - box[0].start, box[1].stop - box[1].start, box[2].stop - box[2].start)
     matrix = to_canonical.copy()
     matrix[:3, 3] += matrix[:3, :3] @ start
-    sampled = np.stack([_sample(channel, matrix[:3, :3], matrix[:3, 3], shape) for channel in field], axis=-1)
-    sampled *= _inside(matrix, shape, grid)[..., None]
+    sampled = np.stack([sample_trilinear(channel, matrix[:3, :3], matrix[:3, 3], shape) for channel in field], axis=-1)
+    sampled *= inside_grid(matrix, shape, grid)[..., None]
     result[box] = sampled @ alignment.canonical_to_ras[:3, :3].T.astype(np.float32)
     return result
 
@@ -108,7 +108,7 @@ def displacement_to_patient_ras(ddf_ijk: npt.ArrayLike, alignment: Alignment, vo
 def canonical_box(alignment: Alignment, frame: CanonicalFrame, volume: Volume) -> Box | None:
     """Give the part of the patient's array that the canonical crop reaches, or None when it reaches none of it."""
     to_array = np.linalg.inv(volume.affine) @ alignment.canonical_to_ras
-    return _reach(to_array, frame.grid, volume.shape, margin=1)
+    return reach(to_array, frame.grid, volume.shape, margin=1)
 
 
 def _in_ras_order(volume: Volume) -> Volume:
@@ -123,7 +123,7 @@ def _in_ras_order(volume: Volume) -> Volume:
     return replace(volume, data=data, affine=affine)
 
 
-def _snap_to_grid(matrix: FloatArray, shape: Shape) -> FloatArray:
+def snap_to_grid(matrix: FloatArray, shape: Shape) -> FloatArray:
     """Take a map between grids that permutes and flips axes, but for rounding, as exactly that.
 
     Prepared crops then pass through unchanged instead of being blurred by a millionth of a voxel.
@@ -141,7 +141,7 @@ def _coordinate(matrix: FloatArray, axis: int, shape: Shape) -> FloatArray:
     return np.asarray(row[0] * i + (row[1] * j + (row[2] * k + row[3])))
 
 
-def _inside(matrix: FloatArray, shape: Shape, target: Shape) -> npt.NDArray[np.bool_]:
+def inside_grid(matrix: FloatArray, shape: Shape, target: Shape) -> npt.NDArray[np.bool_]:
     """Whether each voxel of a grid falls within the voxels (outer faces included) of the target grid."""
     inside = np.ones(shape, dtype=np.bool_)
     for axis in range(3):
@@ -150,7 +150,7 @@ def _inside(matrix: FloatArray, shape: Shape, target: Shape) -> npt.NDArray[np.b
     return inside
 
 
-def _reach(matrix: FloatArray, grid: Shape, shape: Shape, margin: int) -> Box | None:
+def reach(matrix: FloatArray, grid: Shape, shape: Shape, margin: int) -> Box | None:
     """Give the box of an array that a grid, mapped into it, touches; None when it misses the array."""
     faces = [(-0.5, size - 0.5) for size in grid]
     corners = np.array(list(itertools.product(*faces))) @ matrix[:3, :3].T + matrix[:3, 3]
@@ -184,7 +184,7 @@ def _margin(spacing_mm: tuple[float, ...], target_mm: float) -> int:
     return 2 + int(np.ceil(_TRUNCATE * max(_sigma(spacing, target_mm) for spacing in spacing_mm)))
 
 
-def _sample(data: FloatImage, linear: FloatArray, offset: FloatArray, shape: Shape) -> FloatImage:
+def sample_trilinear(data: FloatImage, linear: FloatArray, offset: FloatArray, shape: Shape) -> FloatImage:
     """Trilinear values at linear @ voxel + offset; beyond the outermost centres the nearest value counts."""
     sampled = ndimage.affine_transform(
         data, linear, offset, output_shape=shape, output=np.float32, order=1, mode="nearest", prefilter=False

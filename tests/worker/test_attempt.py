@@ -31,10 +31,13 @@ def store(tmp_path: Path) -> Iterator[JobStore]:
 
 
 def test_the_stages_fill_the_whole_and_cover_those_of_the_model() -> None:
-    bounds = list(STAGES.values())
-    assert (bounds[0][0], bounds[-1][1]) == (0.0, 1.0)
-    assert all(first[1] == second[0] for first, second in itertools.pairwise(bounds))
-    assert {*model.segmentation.STAGES, "mask", "write"} <= set(STAGES)
+    kinds = (model.segmentation.STAGES, model.segmentation.SEGMENTATION_STAGES)
+    of_models = {stage for stages in kinds for stage in stages}
+    for stages in kinds:
+        bounds = [share for stage, share in STAGES.items() if stage in stages or stage not in of_models]
+        assert (bounds[0][0], bounds[-1][1]) == (0.0, 1.0)
+        assert all(first[1] == second[0] for first, second in itertools.pairwise(bounds))
+    assert {*of_models, "mask", "write"} <= set(STAGES)
 
 
 def test_progress_never_goes_back(store: JobStore) -> None:

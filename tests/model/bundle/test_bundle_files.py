@@ -16,7 +16,7 @@ from bundle_fixtures import describe, sphere, sphere_atlas, write_sphere_bundle
 from published_case import GRID, make_images
 from safetensors.numpy import save
 
-from model.bundle import add_files, load_bundle, read_manifest, verify_bundle, write_bundle
+from model.bundle import BundleDescription, add_files, load_bundle, read_manifest, verify_bundle, write_bundle
 from model.bundle.schema import NetworkInput
 from model.errors import BundleError, DamagedBundleError, MeshError
 from model.meshes.mesh import SurfaceMesh
@@ -107,6 +107,63 @@ def test_activation_instead_of_image(tmp_path: Path) -> None:
         loaded.atlas_image()
 
 
+def describe_without_atlas() -> BundleDescription:
+    """Describe a segmentation network."""
+    document = describe("masks").model_dump(by_alias=True)
+    document["network"] = {"class": "segnet", "input": {"atlas": "none"}}
+    return BundleDescription.model_validate({**document, "segmentation": {"pieces": "all"}})
+
+
+def test_a_bundle_without_atlas(tmp_path: Path) -> None:
+    weights = {"a": np.zeros(3, np.float32)}
+    structures = ("scala_tympani", "labyrinth")
+    write_bundle(tmp_path / "masks", describe_without_atlas(), weights=weights, structures=structures)
+    loaded = load_bundle(tmp_path / "masks")
+    assert loaded.structure_ids == structures
+    assert set(loaded.manifest.files) == {"weights.safetensors"}
+    assert [(part.code, part.vertices, part.triangles) for part in loaded.manifest.structures] == [
+        ("ST", None, None),
+        ("CC", None, None),
+    ]
+    for ask in (lambda: loaded.atlas_meshes_ijk, loaded.atlas_input, loaded.atlas_image):
+        with pytest.raises(BundleError, match="no atlas"):
+            ask()
+    add_files(tmp_path / "masks", {"README.md": b"# Masks"})
+    with pytest.raises(BundleError, match=r"weights\.safetensors"):
+        add_files(tmp_path / "masks", {"weights.safetensors": b""})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.update(segmentation=None), "segmentation"),
+        (lambda d: d["network"]["input"].update(atlas="image"), "segmentation"),
+        (lambda d: d.update(refinement={}), "refinement"),
+        (lambda d: d["segmentation"].update(pieces="most"), "pieces"),
+        (lambda d: d["structures"][0].update(vertices=4), "structures"),
+    ],
+)
+def test_a_manifest_of_neither_kind_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    weights = {"a": np.zeros(3, np.float32)}
+    write_bundle(tmp_path / "masks", describe_without_atlas(), weights=weights, structures=["labyrinth"])
+    change_manifest(tmp_path / "masks", change)
+    with pytest.raises(DamagedBundleError, match=message):
+        verify_bundle(tmp_path / "masks")
+
+
+def test_parts_of_the_other_kind_are_not_written(tmp_path: Path) -> None:
+    weights, image = {"a": np.zeros(3, np.float32)}, np.zeros(GRID, np.float32)
+    wrong: list[dict[str, Any]] = [{}, {"structures": ["labyrinth"], "atlas_input": image}]
+    for parts in wrong:
+        with pytest.raises(BundleError, match="no atlas"):
+            write_bundle(tmp_path / "masks", describe_without_atlas(), weights=weights, **parts)
+    with pytest.raises(BundleError, match="surfaces and input"):
+        write_bundle(tmp_path / "spheres", describe("spheres"), weights=weights, atlas_input=image)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_reading_bundles_does_not_import_torch() -> None:
     code = "import sys, model.bundle; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -165,6 +222,8 @@ def test_file_names_that_leave_the_folder_are_refused(bundle: Path, name: str) -
         (lambda d: d["structures"][0].update(code="ST"), "structures"),
         (lambda d: d["structures"].append(d["structures"][0]), "structures"),
         (lambda d: d["files"].pop("atlas.npz"), "atlas.npz"),
+        (lambda d: d["structures"][0].update(vertices=None), "vertices"),
+        (lambda d: d.update(segmentation={}), "segmentation"),
         (lambda d: d.update(name="../up"), "name"),
     ],
 )

@@ -16,7 +16,13 @@ from model.bundle import load_bundle
 from model.bundle.schema import NetworkSection
 from model.errors import BundleError, DamagedBundleError
 from model.networks.published import PublishedRegistrationNet
-from model.networks.registry import NETWORKS, build_network, load_network
+from model.networks.registry import (
+    NETWORKS,
+    REGISTRATION_NETWORKS,
+    SEGMENTATION_NETWORKS,
+    build_network,
+    load_network,
+)
 
 
 def test_build_takes_parameters() -> None:
@@ -49,12 +55,20 @@ def test_every_network_registers() -> None:
         "published_registration": {"base_width": 4, "levels": 1},
         "coarse_to_fine": {"grid": 16, "region": [0, 15], "samples": 16, "passes": 1, "widths": [8, 8], "finest": 0},
     }
-    assert set(sections) == set(NETWORKS)
+    assert set(sections) == set(REGISTRATION_NETWORKS)
     for name, parameters in sections.items():
         network = build_network(NetworkSection(class_name=name, parameters=parameters)).eval()
         image = torch.zeros(2, 1, 16, 16, 16)
         with torch.no_grad():
             assert network(image, image).shape == (2, 3, 16, 16, 16)
+
+
+def test_every_segmentation_network_segments() -> None:
+    assert set(SEGMENTATION_NETWORKS) == {"segnet"}
+    assert set(NETWORKS) == {*REGISTRATION_NETWORKS, *SEGMENTATION_NETWORKS}
+    section = NetworkSection(class_name="segnet", parameters={"base_width": 2, "structures": 3, "factor": 2})
+    with torch.no_grad():
+        assert build_network(section)(torch.zeros(2, 1, 16, 8, 12)).shape == (2, 3, 16, 8, 12)
 
 
 def test_load_gives_the_weights_of_the_bundle(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from segmentations import segmentation
+from segmentations import field_of, segmentation
 
 from model.outputs.jacobian import folded_fraction
 from model.outputs.quality import check_quality
@@ -44,7 +44,7 @@ def test_a_plain_ear_passes_but_for_the_volumes_of_its_ellipsoids() -> None:
 
 def test_every_defect_is_noticed() -> None:
     ear = segmentation()
-    random = np.random.default_rng(0).normal(0, 3, ear.ddf_ijk.shape).astype(np.float32)
+    random = np.random.default_rng(0).normal(0, 3, field_of(ear).shape).astype(np.float32)
     assert verdicts(replace(ear, ddf_ijk=random))["folded_fraction"] == "fail"
     far = {name: mesh.with_vertices(mesh.vertices + 100) for name, mesh in ear.meshes_ras.items()}
     found = verdicts(replace(ear, meshes_ras=far))

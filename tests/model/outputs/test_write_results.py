@@ -16,7 +16,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813 - the name everybody uses
 from PIL import Image
 from scipy import ndimage
-from segmentations import oblique_volume, open_nifti, segmentation, volume_on
+from segmentations import field_of, oblique_volume, open_nifti, segmentation, volume_on
 from vtkmodules.util.numpy_support import vtk_to_numpy
 from vtkmodules.vtkIOLegacy import vtkPolyDataReader
 
@@ -141,7 +141,7 @@ def test_the_displacement_field_is_itks(result: tuple[Segmentation, Path]) -> No
     assert header.get_data_shape()[3:] == (1, 3)
     transform = sitk.DisplacementFieldTransform(sitk.ReadImage(path, sitk.sitkVectorFloat64))
     canonical = np.random.default_rng(2).uniform(10, 28, (50, 3))
-    step = np.stack([ndimage.map_coordinates(c, canonical.T, order=1) for c in ear.ddf_ijk], axis=1)
+    step = np.stack([ndimage.map_coordinates(c, canonical.T, order=1) for c in field_of(ear)], axis=1)
     to_ras = ear.alignment.canonical_to_ras
     before, after = (points @ to_ras[:3, :3].T + to_ras[:3, 3] for points in (canonical, canonical + step))
     moved = np.array([transform.TransformPoint(point) for point in (before * LPS).tolist()])

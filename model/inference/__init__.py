@@ -1,0 +1,1 @@
+"""How a loaded model turns the canonical image of an ear into structures."""
