@@ -1,6 +1,6 @@
 """The 48 axis orders and flips of one ear must give the same meshes; this runs the whole method on all of them.
 
-    python -m benchmarks.orientations --ear CT --landmarks JSON --bundle cochlea-ct-v1
+    python -m benchmarks.orientations --ear CT --landmarks JSON --bundle cochlea-ct-v2
 
 Prints the largest distance between corresponding vertices in patient millimetres, and how many mask voxels differ once
 a mask is turned back.
@@ -30,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--ear", type=Path, required=True)
     parser.add_argument("--landmarks", type=Path, required=True)
-    parser.add_argument("--bundle", default="cochlea-ct-v1")
+    parser.add_argument("--bundle", default="cochlea-ct-v2")
     arguments = parser.parse_args()
     segmenter = Segmenter(load_bundle(find_bundle(arguments.bundle)), "cpu")
     frame, intensity = segmenter.bundle.frame, segmenter.bundle.intensity
