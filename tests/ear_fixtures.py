@@ -19,7 +19,7 @@ from model.synthesis.ear import EarOptions, synthesize_ear
 from model.synthesis.export import write_ear
 from model.synthesis.template import build_template
 
-BUNDLE = "cochlea-ct-v1"
+BUNDLE = "cochlea-ct-v2"
 SEEDS: dict[Side, int] = {"left": 3, "right": 4}
 """Seeds below those that training uses."""
 

@@ -81,6 +81,12 @@ def segmentation(side: Side = "left", *, volume: Volume | None = None) -> Segmen
     return Segmentation(volume, meshes, alignment, FRAME, ddf, image, RUN)
 
 
+def field_of(result: Segmentation) -> npt.NDArray[np.float32]:
+    """Give the displacement field of a result that has one."""
+    assert result.ddf_ijk is not None
+    return result.ddf_ijk
+
+
 def open_nifti(path: Path) -> Any:  # noqa: ANN401 - nibabel's types do not say what its images have
     """Open a NIfTI file with nibabel."""
     return nibabel.load(path)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from ear_fixtures import mean_error_mm, read_truth, request_of
-from segmentations import open_nifti
+from segmentations import field_of, open_nifti
 from support import shared_path
 from volume_fixtures import orientations
 
@@ -85,7 +85,7 @@ def test_the_result_is_closer_to_the_truth_than_rigid_alignment(
         assert mesh.signed_volume > 0
         assert set(mesh.point_data) == set(segmenter.bundle.atlas_meshes_ijk[name].point_data)
     assert result.alignment.mirrored == (side == "right")
-    assert np.abs(rigid.ddf_ijk).max() == 0
+    assert np.abs(field_of(rigid)).max() == 0
     stages = [stage for stage, done in told if done == 1.0]
     assert stages == [stage for stage in STAGES if stage != "refine" or segmenter.refinement is not None]
     assert set(result.report["timings_s"]) == set(stages)
@@ -94,11 +94,11 @@ def test_the_result_is_closer_to_the_truth_than_rigid_alignment(
 
 def test_the_field_carries_the_atlas_onto_the_result(plain_result: Segmentation, quick: Segmenter) -> None:
     """Read back with the surfaces in the canonical frame: atlas vertex + field = vertex of the result."""
-    assert plain_result.ddf_ijk.shape == (3, *quick.bundle.frame.grid)
-    assert plain_result.ddf_ijk.dtype == np.float32
+    assert field_of(plain_result).shape == (3, *quick.bundle.frame.grid)
+    assert field_of(plain_result).dtype == np.float32
     for name, mesh in quick.bundle.atlas_meshes_ijk.items():
         canonical = apply_affine(plain_result.alignment.ras_to_canonical, plain_result.meshes_ras[name].vertices)
-        carried = warp_vertices(torch.from_numpy(mesh.vertices), torch.from_numpy(plain_result.ddf_ijk).double())
+        carried = warp_vertices(torch.from_numpy(mesh.vertices), torch.from_numpy(field_of(plain_result)).double())
         np.testing.assert_allclose(canonical, carried.numpy(), atol=1e-3)
 
 
