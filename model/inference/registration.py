@@ -42,6 +42,8 @@ class RegistrationMethod:
             self.reliability = edge_reliability(
                 bundle.atlas_image(), labyrinth, bundle.frame.spacing_mm, options.depths_mm, options.full_edge
             )
+            others = [mesh.vertices for name, mesh in bundle.atlas_meshes_ijk.items() if name != LABYRINTH.id]
+            self.held_ijk = np.concatenate([np.zeros((0, 3)), *others])
 
     def check(self, options: RunOptions) -> None:
         """Take any options."""
@@ -87,7 +89,8 @@ class RegistrationMethod:
         trusted = trust(depth_mm, metal, frame.spacing_mm, options)
         labyrinth = self.bundle.atlas_meshes_ijk[LABYRINTH.id]
         registered = labyrinth.with_vertices(self._moved(labyrinth.vertices, ddf))
-        levels = refine(image, trusted, registered, self.reliability, frame.spacing_mm, options)
+        held = self._moved(self.held_ijk, ddf)
+        levels = refine(image, trusted, registered, self.reliability, held, frame.spacing_mm, options)
         return then_control_grids(ddf, levels)
 
     def _moved(self, points_ijk: npt.NDArray[np.floating], ddf: Tensor) -> npt.NDArray[np.float32]:

@@ -28,6 +28,7 @@ def refine(
     trusted: npt.NDArray[np.float32],
     surface_ijk: SurfaceMesh,
     reliability: npt.NDArray[np.float32],
+    held_ijk: npt.NDArray[np.float32],
     spacing_mm: float,
     options: RefinementOptions,
 ) -> list[Tensor]:
@@ -38,6 +39,8 @@ def refine(
         trusted: [I, J, K] weight of the image, 0 where it says nothing (near the border, near metal), see `trust`.
         surface_ijk: the labyrinth as registered so far, crop voxels, outward.
         reliability: (N,) weight of each vertex, 0 to 1, see `edge_reliability`.
+        held_ijk: (M, 3) points that should rather stay, crop voxels: vertices of structures within the cochlea, whose
+            own edges hardly show, and which the fields of a surface beside them would drag along.
         spacing_mm: voxel of the crop.
         options: how the refinement runs.
 
@@ -45,7 +48,8 @@ def refine(
         One (3, g, g, g) control grid per level, crop voxels, over the crop: a point x of the registered atlas moves to
         x + field(x).
     """
-    scene = _Scene.of(image, trusted, surface_ijk, reliability, torch.tensor(options.depths_mm) / spacing_mm)
+    depths = torch.tensor(options.depths_mm) / spacing_mm
+    scene = _Scene.of(image, trusted, surface_ijk, reliability, held_ijk, depths)
     coefficients = [torch.zeros(3, g, g, g, requires_grad=True) for g in options.levels]
     generator = torch.Generator().manual_seed(0)
     with _one_thread():
@@ -76,6 +80,7 @@ class _Scene:
     vertices: Tensor
     triangles: Tensor
     weights: Tensor
+    held: Tensor
     depths: Tensor
 
     @classmethod
@@ -85,6 +90,7 @@ class _Scene:
         trusted: npt.NDArray[np.float32],
         surface: SurfaceMesh,
         reliability: npt.NDArray[np.float32],
+        held: npt.NDArray[np.float32],
         depths: Tensor,
     ) -> _Scene:
         """Put it together; see `refine`."""
@@ -94,6 +100,7 @@ class _Scene:
             vertices=vertices,
             triangles=triangles,
             weights=vertex_areas(vertices, triangles) * torch.from_numpy(reliability),
+            held=torch.from_numpy(held),
             depths=depths,
         )
 
@@ -123,6 +130,7 @@ def _run_stage(free: list[Tensor], scene: _Scene, generator: torch.Generator, op
             _edges(scene, field, normals, generator, options)
             + options.stiffness * per_voxel * bending(field)
             + options.restraint * field.square().sum(0).mean()
+            + options.hold * _held_back(scene, field)
         )
         optimiser.zero_grad()
         loss.backward()
@@ -137,3 +145,11 @@ def _edges(
     chosen = torch.randint(len(scene.vertices), (options.points,), generator=generator)
     moved = scene.moved(scene.vertices[chosen], field)
     return edge_loss(scene.stack, moved, normals[chosen], scene.weights[chosen], scene.depths, options.contrast)
+
+
+def _held_back(scene: _Scene, field: Tensor) -> Tensor:
+    """Give the mean squared displacement of the held points; 0 when there are none."""
+    if not len(scene.held):
+        return field.new_zeros(())
+    squared: Tensor = sample_spanning(field, scene.held, scene.stack.shape[1:]).square().sum(1)
+    return squared.mean()

@@ -20,6 +20,7 @@ class RefinementOptions:
         full_edge: difference in the atlas image, same units, from which an edge counts fully.
         stiffness: weight of the mean squared second derivative of the field, (voxels per squared voxel) squared.
         restraint: weight of the squared displacement, voxels.
+        hold: weight of the squared displacement of the structures whose own edges are not looked for, voxels.
         metal_hu: HU from which a voxel counts as metal; the image within `metal_margin_mm` of it is not looked at.
         metal_margin_mm: see `metal_hu`.
         border_margin_mm: the image within this distance of the border of its field of view is not looked at either.
@@ -35,6 +36,7 @@ class RefinementOptions:
     full_edge: float = 1.5
     stiffness: float = 60.0
     restraint: float = 0.03
+    hold: float = 0.02
     metal_hu: float = 3000.0
     metal_margin_mm: float = 0.6
     border_margin_mm: float = 0.4

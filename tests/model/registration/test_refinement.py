@@ -22,6 +22,7 @@ SPACING_MM = 0.2
 CENTRE = np.array([22.0, 23.5, 24.0])
 RADIUS = 10.0
 DEPTHS_MM = (0.2, 0.4, 0.6)
+NOTHING_HELD = np.zeros((0, 3), dtype=np.float32)
 OPTIONS = RefinementOptions(
     levels=(4, 6, 8),
     steps=40,
@@ -31,6 +32,7 @@ OPTIONS = RefinementOptions(
     full_edge=0.5,
     stiffness=1.0,
     restraint=0.0,
+    hold=0.0,
 )
 SHORT = replace(OPTIONS, steps=8)
 
@@ -48,7 +50,7 @@ def refined(
     options: RefinementOptions = OPTIONS,
 ) -> SurfaceMesh:
     """Refine a surface and carry it by the field."""
-    levels = refine(image, trusted, start, all_reliable(start), SPACING_MM, options)
+    levels = refine(image, trusted, start, all_reliable(start), NOTHING_HELD, SPACING_MM, options)
     ddf = then_control_grids(torch.zeros(3, *SHAPE), levels)
     return start.with_vertices(warp_vertices(torch.from_numpy(start.vertices).float(), ddf).numpy())
 
@@ -79,10 +81,31 @@ def test_a_sphere_too_small_grows_to_the_ball() -> None:
 
 def test_restraint_holds_back() -> None:
     start = sphere(RADIUS - 2.0, CENTRE, level=4)
-    levels = refine(ball_image(), everywhere(), start, all_reliable(start), SPACING_MM, replace(SHORT, restraint=0.1))
-    free = refine(ball_image(), everywhere(), start, all_reliable(start), SPACING_MM, SHORT)
+    levels = refine(
+        ball_image(), everywhere(), start, all_reliable(start), NOTHING_HELD, SPACING_MM, replace(SHORT, restraint=0.1)
+    )
+    free = refine(ball_image(), everywhere(), start, all_reliable(start), NOTHING_HELD, SPACING_MM, SHORT)
     size, free_size = (float(torch.cat([level.flatten() for level in some]).norm()) for some in (levels, free))
     assert size < 0.5 * free_size
+
+
+def test_what_is_held_moves_less_than_what_is_drawn() -> None:
+    """A ball within the ball stays nearly where it is, while the surface around it goes to its edge."""
+    shift = np.array([2.0, 0.0, -1.0])
+    start = sphere(RADIUS, CENTRE + shift, level=4)
+    held = sphere(3.0, CENTRE + shift, level=2).vertices.astype(np.float32)
+    moves = []
+    for options in (OPTIONS, replace(OPTIONS, hold=0.5)):
+        levels = refine(ball_image(), everywhere(), start, all_reliable(start), held, SPACING_MM, options)
+        ddf = then_control_grids(torch.zeros(3, *SHAPE), levels)
+        inner, outer = (
+            np.linalg.norm(warp_vertices(torch.from_numpy(points).float(), ddf).numpy() - points, axis=1).mean()
+            for points in (held, start.vertices)
+        )
+        moves.append((inner, outer))
+    (free_inner, free_outer), (held_inner, held_outer) = moves
+    assert held_inner < 0.5 * free_inner
+    assert held_outer > 0.7 * free_outer
 
 
 def test_a_sphere_in_the_right_place_stays() -> None:
@@ -117,7 +140,10 @@ def test_an_untrusted_half_does_not_draw_the_surface() -> None:
 def test_the_same_input_gives_the_same_field() -> None:
     start = sphere(RADIUS - 1.0, CENTRE, level=3)
     short = RefinementOptions(levels=(4, 6), steps=5, points=200)
-    one, two = (refine(ball_image(), everywhere(), start, all_reliable(start), SPACING_MM, short) for _ in range(2))
+    one, two = (
+        refine(ball_image(), everywhere(), start, all_reliable(start), NOTHING_HELD, SPACING_MM, short)
+        for _ in range(2)
+    )
     assert [tuple(level.shape) for level in one] == [(3, 4, 4, 4), (3, 6, 6, 6)]
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
     assert not any(level.requires_grad for level in one)
@@ -140,7 +166,7 @@ def test_metal_and_the_border_of_the_field_of_view_are_kept_clear_of() -> None:
 def test_unreliable_vertices_do_not_draw() -> None:
     start = sphere(RADIUS - 2.0, CENTRE, level=3)
     nobody = np.zeros(len(start.vertices), dtype=np.float32)
-    levels = refine(ball_image(), everywhere(), start, nobody, SPACING_MM, SHORT)
+    levels = refine(ball_image(), everywhere(), start, nobody, NOTHING_HELD, SPACING_MM, SHORT)
     assert max(float(level.abs().max()) for level in levels) < 1e-4
 
 
