@@ -1,0 +1,113 @@
+"""`cochlear reproduce`: the published predictions from the published activation maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from model.bundle import find_bundle, load_bundle
+from model.cli.progress import progress_bar
+from model.errors import OptionError, ReleaseError, RunError
+
+if TYPE_CHECKING:
+    from model.reproduce.predictor import MapPredictor
+    from model.reproduce.run import Reproduced
+
+_FAILED_SHOWN = 3
+_REASON_LENGTH = 90
+
+
+def reproduce(
+    activation_maps: Annotated[
+        Path, typer.Option(help="Published data/activation_maps, or the method's folder in it, of <case>.nii.gz.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for mask/<method>/ and mesh/<method>/; a run resumes from it.")],
+    bundle: Annotated[
+        str | None, typer.Option(help="Model bundle that `cochlear bundle import-release` wrote: a name or a path.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Without a bundle: published weights, best.pth or its experiment's folder.")
+    ] = None,
+    atlas: Annotated[Path | None, typer.Option(help="Without a bundle: the published folder data/atlas.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Without a bundle: whose weights they are: chamfer, p2p, dice or segnet.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    force: Annotated[
+        bool, typer.Option("--force", help="Compute all cases anew, in place of earlier results.")
+    ] = False,
+) -> None:
+    """Recompute the published meshes and masks of all test cases from their first-layer activations.
+
+    The network comes from a bundle, or straight from the release: p2p and dice need --checkpoint, --atlas and --method,
+    since the release lacks the atlas input that a bundle of theirs would have to hold. Cases whose files are all there
+    are skipped; a case that fails is named at the end, after all others.
+    """
+    predictor = _predictor(bundle, checkpoint, atlas, method, device)
+    from model.reproduce.run import reproduce as reproduce_cases
+
+    with progress_bar("look") as show:
+        result = reproduce_cases(activation_maps, predictor, out, force=force, progress=show)
+    _print(result)
+    _raise_failures(result)
+
+
+def _predictor(
+    bundle: str | None, checkpoint: Path | None, atlas: Path | None, method: str | None, device: str
+) -> MapPredictor:
+    """Make the rest of the network from the options that name it."""
+    published = {"--checkpoint": checkpoint, "--atlas": atlas, "--method": method}
+    given = [name for name, value in published.items() if value is not None]
+    if bundle is not None:
+        if given:
+            raise OptionError("the network is named twice", expected="--bundle alone", found=", ".join(given))
+        loaded = load_bundle(find_bundle(bundle))
+        # Bad input is refused before the network library is loaded.
+        from model.device import resolve_device
+        from model.reproduce.predictors import predictor_of_bundle
+
+        return predictor_of_bundle(loaded, resolve_device(device))
+    if checkpoint is None or method is None or (atlas is None and method != "segnet"):
+        raise OptionError(
+            "the network is not named",
+            expected="--bundle, or --checkpoint, --atlas and --method",
+            found=", ".join(given) or "none of them",
+        )
+    if not method.isascii() or not method.isalnum():
+        raise OptionError("the method cannot be used", expected="letters and digits", found=repr(method[:40]))
+    from model.device import resolve_device
+    from model.reproduce.predictors import predictor_of_release
+
+    return predictor_of_release(checkpoint, atlas, method, resolve_device(device))
+
+
+def _print(result: Reproduced) -> None:
+    """Print how many cases were computed, skipped and failed, and why the latter did."""
+    table = Table("method", "computed", "there already", "failed", box=None, header_style="bold", pad_edge=False)
+    table.add_row(result.method, *(str(len(cases)) for cases in (result.done, result.skipped, result.failed)))
+    Console().print(table)
+    for case, error in result.failed.items():
+        Console().print(f"{escape(case)}: {escape(str(error))}", soft_wrap=True, highlight=False)
+
+
+def _raise_failures(result: Reproduced) -> None:
+    """Say in one line which cases failed.
+
+    Raises:
+        ReleaseError: all of them.
+        RunError: some of them.
+    """
+    if not result.failed:
+        return
+    names = [f"{case} ({str(error)[:_REASON_LENGTH]})" for case, error in result.failed.items()]
+    if len(names) > _FAILED_SHOWN:
+        names[_FAILED_SHOWN:] = [f"and {len(names) - _FAILED_SHOWN} more, listed above"]
+    total = len(result.done) + len(result.skipped) + len(result.failed)
+    detail = f"{len(result.failed)} of {total} cases could not be recomputed"
+    kind = RunError if result.done or result.skipped else ReleaseError
+    raise kind(detail, found=", ".join(names))

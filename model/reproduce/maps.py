@@ -1,0 +1,68 @@
+"""Finding the activation maps of a method in the folders of the release."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from model.errors import OptionError, ReleaseError
+from model.reproduce.predictor import MapPredictor
+
+PUBLISHED_METHODS = ("chamfer", "p2p", "dice", "segnet", "nnunet")
+"""Names of the folders of maps in the release."""
+
+_SAME_SPACING = 1e-3
+
+
+def find_maps(folder: Path, predictor: MapPredictor) -> dict[str, Path]:
+    """Find the maps of a method by case, in order of names.
+
+    Args:
+        folder: `data/activation_maps` with the method's own folder in it, or that folder itself.
+        predictor: whose maps.
+
+    Raises:
+        ReleaseError: the folder is missing, or holds no maps.
+        OptionError: it is the folder of another published method.
+    """
+    method, suffix = predictor.method, predictor.map_suffix
+    if not folder.is_dir():
+        raise ReleaseError("the folder of activation maps is missing", expected="an existing folder", found=folder.name)
+    own = folder / method
+    inner = own if own.is_dir() else folder
+    name = inner.resolve().name
+    if method in PUBLISHED_METHODS and name in PUBLISHED_METHODS and name != method:
+        raise OptionError(
+            "these are the maps of another method", expected=f"maps of {method}", found=f"those of {name}"
+        )
+    files = sorted(file for file in inner.glob(f"*{suffix}") if file.is_file() and not file.name.startswith("."))
+    maps = {file.name.removesuffix(suffix): file for file in files if file.name != suffix}
+    if not maps:
+        raise ReleaseError(
+            "the folder holds no activation maps",
+            expected=f"<case>{suffix}, or a folder {method} of them",
+            found=_content(inner),
+        )
+    return maps
+
+
+def crop_affine(map_affine: npt.NDArray[np.float64], spacing_mm: float) -> npt.NDArray[np.float64]:
+    """Give the (4, 4) ijk -> RAS mm of a crop from the affine of its map.
+
+    The published maps have none, that is the identity; then the crop lies by itself, voxel 0 at the origin, axes L, P,
+    S. An affine with the voxel size of the crop was kept from it and is taken.
+    """
+    sizes = np.linalg.norm(map_affine[:3, :3], axis=0)
+    if np.allclose(sizes, spacing_mm, atol=_SAME_SPACING):
+        return map_affine
+    return np.diag([-spacing_mm, -spacing_mm, spacing_mm, 1.0])
+
+
+def _content(folder: Path) -> str:
+    """Say what a folder holds, shortly."""
+    names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    if not names:
+        return "an empty folder"
+    return ", ".join(name[:40] for name in names[:3]) + (", ..." if len(names) > 3 else "")
