@@ -12,10 +12,9 @@ from rich.table import Table
 
 from model.bundle import find_bundle, load_bundle
 from model.cli.progress import progress_bar
-from model.errors import OptionError, ReleaseError, RunError
+from model.errors import ReleaseError, RunError
 
 if TYPE_CHECKING:
-    from model.reproduce.predictor import MapPredictor
     from model.reproduce.run import Reproduced
 
 _FAILED_SHOWN = 3
@@ -28,15 +27,8 @@ def reproduce(
     ],
     out: Annotated[Path, typer.Option(help="Folder for mask/<method>/ and mesh/<method>/; a run resumes from it.")],
     bundle: Annotated[
-        str | None, typer.Option(help="Model bundle that `cochlear bundle import-release` wrote: a name or a path.")
-    ] = None,
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="Without a bundle: published weights, best.pth or its experiment's folder.")
-    ] = None,
-    atlas: Annotated[Path | None, typer.Option(help="Without a bundle: the published folder data/atlas.")] = None,
-    method: Annotated[
-        str | None, typer.Option(help="Without a bundle: whose weights they are: chamfer, p2p, dice or segnet.")
-    ] = None,
+        str, typer.Option(help="Model bundle that `cochlear bundle import-release` wrote: name or path.")
+    ],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     force: Annotated[
         bool, typer.Option("--force", help="Compute all cases anew, in place of earlier results.")
@@ -44,46 +36,20 @@ def reproduce(
 ) -> None:
     """Recompute the published meshes and masks of all test cases from their first-layer activations.
 
-    The network comes from a bundle, or straight from the release: p2p and dice need --checkpoint, --atlas and --method,
-    since the release lacks the atlas input that a bundle of theirs would have to hold. Cases whose files are all there
-    are skipped; a case that fails is named at the end, after all others.
+    Cases whose files are all there are skipped, so that a run that was stopped goes on; a case whose map cannot be used
+    is named at the end, after all others.
     """
-    predictor = _predictor(bundle, checkpoint, atlas, method, device)
+    loaded = load_bundle(find_bundle(bundle))
+    # Bad input is refused before the network library is loaded.
+    from model.device import resolve_device
+    from model.reproduce.predictors import predictor_of_bundle
     from model.reproduce.run import reproduce as reproduce_cases
 
+    predictor = predictor_of_bundle(loaded, resolve_device(device))
     with progress_bar("look") as show:
         result = reproduce_cases(activation_maps, predictor, out, force=force, progress=show)
     _print(result)
     _raise_failures(result)
-
-
-def _predictor(
-    bundle: str | None, checkpoint: Path | None, atlas: Path | None, method: str | None, device: str
-) -> MapPredictor:
-    """Make the rest of the network from the options that name it."""
-    published = {"--checkpoint": checkpoint, "--atlas": atlas, "--method": method}
-    given = [name for name, value in published.items() if value is not None]
-    if bundle is not None:
-        if given:
-            raise OptionError("the network is named twice", expected="--bundle alone", found=", ".join(given))
-        loaded = load_bundle(find_bundle(bundle))
-        # Bad input is refused before the network library is loaded.
-        from model.device import resolve_device
-        from model.reproduce.predictors import predictor_of_bundle
-
-        return predictor_of_bundle(loaded, resolve_device(device))
-    if checkpoint is None or method is None or (atlas is None and method != "segnet"):
-        raise OptionError(
-            "the network is not named",
-            expected="--bundle, or --checkpoint, --atlas and --method",
-            found=", ".join(given) or "none of them",
-        )
-    if not method.isascii() or not method.isalnum():
-        raise OptionError("the method cannot be used", expected="letters and digits", found=repr(method[:40]))
-    from model.device import resolve_device
-    from model.reproduce.predictors import predictor_of_release
-
-    return predictor_of_release(checkpoint, atlas, method, resolve_device(device))
 
 
 def _print(result: Reproduced) -> None:

@@ -1,4 +1,4 @@
-"""Finding the activation maps of a method in the folders of the release."""
+"""The activation maps of a method: where they lie in the release, and whether they can be those of a network."""
 
 from __future__ import annotations
 
@@ -48,16 +48,34 @@ def find_maps(folder: Path, predictor: MapPredictor) -> dict[str, Path]:
     return maps
 
 
-def crop_affine(map_affine: npt.NDArray[np.float64], spacing_mm: float) -> npt.NDArray[np.float64]:
+def check_map_shape(shape: tuple[int, ...], channels: int, grid: tuple[int, int, int]) -> None:
+    """Refuse a map by the shape in its header.
+
+    Raises:
+        ReleaseError: it does not have the channels first, or lies on another grid.
+    """
+    if shape != (channels, *grid):
+        other = len(shape) == 4 and shape[0] == channels
+        raise ReleaseError(
+            "the map lies on another grid" if other else "the map is of another network",
+            expected=" x ".join(map(str, (channels, *grid))) + ", channels first",
+            found=" x ".join(map(str, shape)),
+        )
+
+
+def crop_affine(spacing_mm: float) -> npt.NDArray[np.float64]:
+    """Give the (4, 4) ijk -> RAS mm of a crop that lies by itself: axes L, P, S, voxel 0 at the origin."""
+    return np.diag([-spacing_mm, -spacing_mm, spacing_mm, 1.0])
+
+
+def affine_of_masks(map_affine: npt.NDArray[np.float64], spacing_mm: float) -> npt.NDArray[np.float64]:
     """Give the (4, 4) ijk -> RAS mm of a crop from the affine of its map.
 
-    The published maps have none, that is the identity; then the crop lies by itself, voxel 0 at the origin, axes L, P,
-    S. An affine with the voxel size of the crop was kept from it and is taken.
+    The published maps have none, that is the identity; then the crop lies by itself. An affine with the voxel size of
+    the crop was kept from it and is taken.
     """
     sizes = np.linalg.norm(map_affine[:3, :3], axis=0)
-    if np.allclose(sizes, spacing_mm, atol=_SAME_SPACING):
-        return map_affine
-    return np.diag([-spacing_mm, -spacing_mm, spacing_mm, 1.0])
+    return map_affine if np.allclose(sizes, spacing_mm, atol=_SAME_SPACING) else crop_affine(spacing_mm)
 
 
 def _content(folder: Path) -> str:

@@ -9,15 +9,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.errors import ReleaseError, RunError
+from model.errors import RunError
 from model.inference.method import device_memory
-from model.masks.voxelize import voxelize
+from model.masks.voxelize import voxelize_structures
 from model.meshes.mesh import SurfaceMesh
 from model.networks.published import PublishedRegistrationNet
 from model.registration.rules import SamplerRule
 from model.registration.warp import warp_vertices
 from model.reproduce.arithmetic import full_precision
 from model.reproduce.fingerprint import fingerprint
+from model.reproduce.maps import check_map_shape, crop_affine
 from model.reproduce.predictor import Prediction
 
 Grid = tuple[int, int, int]
@@ -38,9 +39,9 @@ class RegistrationMaps:
         *,
         method: str,
         spacing_mm: float,
+        grid: Grid,
+        sampler: SamplerRule,
         device: torch.device,
-        sampler: SamplerRule = "published",
-        grid: Grid | None = None,
     ) -> None:
         """Keep a network, in evaluation mode, on a device.
 
@@ -49,30 +50,19 @@ class RegistrationMaps:
             meshes_ijk: closed surfaces of the atlas in crop voxels by structure id, wound outward.
             method: name of the method in the release.
             spacing_mm: voxel size of the crops.
-            device: where to compute.
+            grid: voxels of the crops.
             sampler: how vertices read the field.
-            grid: voxels of the crops; None takes any grid that the network and the surfaces fit in.
+            device: where to compute.
         """
         self.network = network.to(device).eval()
-        self.meshes_ijk, self.sampler, self.grid, self.device = meshes_ijk, sampler, grid, device
+        self.meshes_ijk, self.grid, self.sampler, self.device = meshes_ijk, grid, sampler, device
         self.method, self.spacing_mm = method, spacing_mm
         self.structures = tuple(meshes_ijk)
         self.fingerprint = fingerprint(network, meshes_ijk, sampler)
-        self._reach = np.max([mesh.vertices.max(axis=0) for mesh in meshes_ijk.values()], axis=0)
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Judge a map by its header; see `MapPredictor`."""
-        channels, unit = self.network.base_width, 2**self.network.levels
-        if len(shape) != 4 or shape[0] != channels:
-            raise ReleaseError(
-                "the map is of another network", expected=f"{channels} channels first", found=_times(shape)
-            )
-        grid = shape[1:]
-        if self.grid is not None and grid != self.grid:
-            raise ReleaseError("the map has another grid", expected=_times(self.grid), found=_times(grid))
-        if any(size % unit for size in grid) or (self._reach > np.array(grid) - 1).any():
-            expected = f"multiples of {unit} that the atlas fits in"
-            raise ReleaseError("the map has another grid", expected=expected, found=_times(grid))
+        check_map_shape(shape, self.network.base_width, self.grid)
 
     def predict(self, activation: npt.NDArray[np.float32]) -> Prediction:
         """Carry the atlas into the patient and voxelize it; see `MapPredictor`."""
@@ -81,8 +71,10 @@ class RegistrationMaps:
         for name, mesh in self.meshes_ijk.items():
             moved = warp_vertices(torch.from_numpy(mesh.vertices).float(), field, self.sampler)
             meshes[name] = mesh.with_vertices(moved.numpy())
-        i, j, k = activation.shape[1:]
-        return Prediction({name: voxelize(mesh, (i, j, k)) for name, mesh in meshes.items()}, meshes)
+        # In the patient's directions, so that masks are those that the service gives of the crop.
+        affine = crop_affine(self.spacing_mm)
+        meshes_ras = {name: mesh.transformed(affine, "ras") for name, mesh in meshes.items()}
+        return Prediction(voxelize_structures(meshes_ras, affine, self.grid), meshes)
 
     def field(self, activation: npt.NDArray[np.float32]) -> Tensor:
         """Give the (3, I, J, K) displacement in crop voxels, on the CPU, from a [c, i, j, k] map.
@@ -96,8 +88,3 @@ class RegistrationMaps:
         if not torch.isfinite(field).all():
             raise RunError("the network gives values that are not finite", hint="is the map that of this network?")
         return field.clone()
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    """Write a shape as 32 x 128 x 128 x 128."""
-    return " x ".join(map(str, shape))

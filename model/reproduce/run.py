@@ -8,7 +8,7 @@ from pathlib import Path
 
 from model.errors import CochlearError, DeviceError, OptionError
 from model.reproduce.files import CaseState, ResultFiles
-from model.reproduce.maps import crop_affine, find_maps
+from model.reproduce.maps import affine_of_masks, find_maps
 from model.reproduce.predictor import MapPredictor
 from model.reproduce.stored import read_stored
 
@@ -79,7 +79,7 @@ def _compute(case: str, path: Path, predictor: MapPredictor, files: ResultFiles,
     """Compute one case and write its files."""
     stored = read_stored(path, predictor.check_shape)
     prediction = predictor.predict(stored.values)
-    files.write(case, prediction, crop_affine(stored.affine, predictor.spacing_mm), staging)
+    files.write(case, prediction, affine_of_masks(stored.affine, predictor.spacing_mm), staging)
 
 
 def _cases_done(files: ResultFiles, cases: Iterable[str], tell: Progress) -> list[str]:

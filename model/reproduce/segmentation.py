@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model.errors import ReleaseError, RunError
+from model.errors import RunError
 from model.inference.method import device_memory
 from model.masks.isosurface import LEVEL, isosurface, largest_piece
 from model.networks.segnet import PublishedSegNet
 from model.reproduce.arithmetic import full_precision
 from model.reproduce.fingerprint import fingerprint
+from model.reproduce.maps import check_map_shape
 from model.reproduce.predictor import Prediction
 
 Grid = tuple[int, int, int]
@@ -35,9 +36,9 @@ class SegmentationMaps:
         *,
         method: str,
         spacing_mm: float,
+        grid: Grid,
+        pieces: Literal["largest", "all"],
         device: torch.device,
-        pieces: Literal["largest", "all"] = "all",
-        grid: Grid | None = None,
     ) -> None:
         """Keep a network, in evaluation mode, on a device.
 
@@ -46,25 +47,18 @@ class SegmentationMaps:
             structures: ids of the network's channels.
             method: name of the method in the release.
             spacing_mm: voxel size of the crops.
-            device: where to compute.
+            grid: voxels of the network's view of the crops.
             pieces: whether of each structure all pieces are kept, as published, or the largest only.
-            grid: voxels of the network's view of the crops; None takes any that the network can halve.
+            device: where to compute.
         """
         self.network = network.to(device).eval()
-        self.structures, self.pieces, self.grid, self.device = structures, pieces, grid, device
+        self.structures, self.grid, self.pieces, self.device = structures, grid, pieces, device
         self.method, self.spacing_mm = method, spacing_mm
         self.fingerprint = fingerprint(network, None, *structures, pieces)
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Judge a map by its header; see `MapPredictor`."""
-        channels = self.network.base_width
-        if len(shape) != 4 or shape[0] != channels:
-            found = " x ".join(map(str, shape))
-            raise ReleaseError("the map is of another network", expected=f"{channels} channels first", found=found)
-        grid = shape[1:]
-        if (self.grid is not None and grid != self.grid) or any(size % 2 for size in grid):
-            expected = "even sizes" if self.grid is None else " x ".join(map(str, self.grid))
-            raise ReleaseError("the map has another grid", expected=expected, found=" x ".join(map(str, grid)))
+        check_map_shape(shape, self.network.base_width, self.grid)
 
     def predict(self, activation: npt.NDArray[np.float32]) -> Prediction:
         """Segment; see `MapPredictor`."""
@@ -86,8 +80,8 @@ class SegmentationMaps:
         """
         with device_memory(), torch.inference_mode(), full_precision():
             first = torch.from_numpy(activation)[None].to(self.device)
-            logits = self.network.on_crop(self.network.own_logits_from_activation(first))
-            values: npt.NDArray[np.float32] = torch.sigmoid(logits[0].float()).cpu().numpy()
-        if not np.isfinite(values).all():
+            logits = self.network.on_crop(self.network.own_logits_from_activation(first))[0].float()
+            values: npt.NDArray[np.float32] = torch.sigmoid(logits).cpu().numpy()
+        if not torch.isfinite(logits).all():
             raise RunError("the network gives values that are not finite", hint="is the map that of this network?")
         return values
