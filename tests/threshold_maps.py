@@ -18,7 +18,7 @@ GRID = (10, 12, 14)
 class ThresholdMaps:
     """Channel c of a map is the c-th structure, in where it is above a level."""
 
-    method, map_suffix, spacing_mm = "threshold", ".nii.gz", 0.2
+    method, map_suffixes, spacing_mm = "threshold", ("_0000.nii.gz", ".nii.gz"), 0.2
     structures = (MODIOLUS.id, LABYRINTH.id)
 
     def __init__(self, level: float = 0.5) -> None:

@@ -12,9 +12,10 @@ from rich.table import Table
 
 from model.bundle import find_bundle, load_bundle
 from model.cli.progress import progress_bar
-from model.errors import ReleaseError, RunError
+from model.errors import OptionError, ReleaseError, RunError
 
 if TYPE_CHECKING:
+    from model.reproduce.predictor import MapPredictor
     from model.reproduce.run import Reproduced
 
 _FAILED_SHOWN = 3
@@ -27,8 +28,15 @@ def reproduce(
     ],
     out: Annotated[Path, typer.Option(help="Folder for mask/<method>/ and mesh/<method>/; a run resumes from it.")],
     bundle: Annotated[
-        str, typer.Option(help="Model bundle that `cochlear bundle import-release` wrote: name or path.")
-    ],
+        str | None, typer.Option(help="Model bundle that `cochlear bundle import-release` wrote: a name or a path.")
+    ] = None,
+    nnunet_model: Annotated[
+        Path | None, typer.Option(help="Instead of a bundle: folder that holds the trained nnU-Net (version 1).")
+    ] = None,
+    nnunet_task: Annotated[
+        int | None,
+        typer.Option(help="602 (modiolus), 604 (scalae) or 606 (labyrinth) [default: by the folder's name]."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     force: Annotated[
         bool, typer.Option("--force", help="Compute all cases anew, in place of earlier results.")
@@ -36,20 +44,37 @@ def reproduce(
 ) -> None:
     """Recompute the published meshes and masks of all test cases from their first-layer activations.
 
+    The rest of the network comes from a bundle, or for nnU-Net from its trained model, one task at a time.
     Cases whose files are all there are skipped, so that a run that was stopped goes on; a case whose map cannot be used
     is named at the end, after all others.
     """
-    loaded = load_bundle(find_bundle(bundle))
-    # Bad input is refused before the network library is loaded.
-    from model.device import resolve_device
-    from model.reproduce.predictors import predictor_of_bundle
+    predictor = _predictor(bundle, nnunet_model, nnunet_task, device)
     from model.reproduce.run import reproduce as reproduce_cases
 
-    predictor = predictor_of_bundle(loaded, resolve_device(device))
     with progress_bar("look") as show:
         result = reproduce_cases(activation_maps, predictor, out, force=force, progress=show)
     _print(result)
     _raise_failures(result)
+
+
+def _predictor(bundle: str | None, nnunet_model: Path | None, nnunet_task: int | None, device: str) -> MapPredictor:
+    """Load the network that the options name."""
+    wrong = OptionError("one network at a time", expected="--bundle, or --nnunet-model with or without --nnunet-task")
+    if bundle is not None:
+        if nnunet_model is not None or nnunet_task is not None:
+            raise wrong
+        loaded = load_bundle(find_bundle(bundle))
+        # Bad input is refused before the network library is loaded.
+        from model.device import resolve_device
+        from model.reproduce.predictors import predictor_of_bundle
+
+        return predictor_of_bundle(loaded, resolve_device(device))
+    if nnunet_model is None:
+        raise wrong
+    from model.device import resolve_device
+    from model.reproduce.nnunet import predictor_of_nnunet
+
+    return predictor_of_nnunet(nnunet_model, nnunet_task, resolve_device(device))
 
 
 def _print(result: Reproduced) -> None:

@@ -24,10 +24,10 @@ def find_maps(folder: Path, predictor: MapPredictor) -> dict[str, Path]:
         predictor: whose maps.
 
     Raises:
-        ReleaseError: the folder is missing, or holds no maps.
+        ReleaseError: the folder is missing, holds no maps, or two of one case.
         OptionError: it is the folder of another published method.
     """
-    method, suffix = predictor.method, predictor.map_suffix
+    method = predictor.method
     if not folder.is_dir():
         raise ReleaseError("the folder of activation maps is missing", expected="an existing folder", found=folder.name)
     own = folder / method
@@ -37,28 +37,42 @@ def find_maps(folder: Path, predictor: MapPredictor) -> dict[str, Path]:
         raise OptionError(
             "these are the maps of another method", expected=f"maps of {method}", found=f"those of {name}"
         )
-    files = sorted(file for file in inner.glob(f"*{suffix}") if file.is_file() and not file.name.startswith("."))
-    maps = {file.name.removesuffix(suffix): file for file in files if file.name != suffix}
+    maps: dict[str, Path] = {}
+    for file in sorted(inner.iterdir()):
+        suffix = next((suffix for suffix in predictor.map_suffixes if file.name.endswith(suffix)), None)
+        if suffix is None or file.name.startswith(".") or not file.is_file():
+            continue
+        case = file.name.removesuffix(suffix)
+        if case in maps:
+            found = f"{maps[case].name} and {file.name}"
+            raise ReleaseError("a case has two activation maps", expected="one", found=found)
+        maps[case] = file
     if not maps:
         raise ReleaseError(
             "the folder holds no activation maps",
-            expected=f"<case>{suffix}, or a folder {method} of them",
+            expected=f"<case>{predictor.map_suffixes[0]}, or a folder {method} of them",
             found=_content(inner),
         )
     return maps
 
 
-def check_map_shape(shape: tuple[int, ...], channels: int, grid: tuple[int, int, int]) -> None:
+def check_map_shape(shape: tuple[int, ...], channels: int, grid: tuple[int, int, int] | None = None) -> None:
     """Refuse a map by the shape in its header.
+
+    Args:
+        shape: of the map.
+        channels: what it must have of them.
+        grid: voxels of the crop; None takes any.
 
     Raises:
         ReleaseError: it does not have the channels first, or lies on another grid.
     """
-    if shape != (channels, *grid):
-        other = len(shape) == 4 and shape[0] == channels
+    same_channels = len(shape) == 4 and shape[0] == channels
+    if not same_channels or (grid is not None and shape[1:] != grid):
+        sizes = ("I", "J", "K") if grid is None else grid
         raise ReleaseError(
-            "the map lies on another grid" if other else "the map is of another network",
-            expected=" x ".join(map(str, (channels, *grid))) + ", channels first",
+            "the map lies on another grid" if same_channels else "the map is of another network",
+            expected=" x ".join(map(str, (channels, *sizes))) + ", channels first",
             found=" x ".join(map(str, shape)),
         )
 

@@ -44,8 +44,8 @@ class MapPredictor(Protocol):
         """Voxel size of the crops, whose axes are L, P, S."""
 
     @property
-    def map_suffix(self) -> str:
-        """What follows the name of the case in the name of a map."""
+    def map_suffixes(self) -> tuple[str, ...]:
+        """What may follow the name of the case in the name of a map; the first that fits counts."""
 
     @property
     def fingerprint(self) -> str:

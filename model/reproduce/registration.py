@@ -30,7 +30,7 @@ class RegistrationMaps:
     A map holds the first convolution's output for (patient, atlas), bias included.
     """
 
-    map_suffix = ".nii.gz"
+    map_suffixes = (".nii.gz",)
 
     def __init__(
         self,

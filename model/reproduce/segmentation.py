@@ -27,7 +27,7 @@ class SegmentationMaps:
     logit is above 0.5; surfaces are the isosurfaces of the sigmoid at 0.5.
     """
 
-    map_suffix = ".nii.gz"
+    map_suffixes = (".nii.gz",)
 
     def __init__(
         self,
