@@ -2,10 +2,10 @@
 
 The window slides over an activation map here, not over an image, as in the published program. A tile of the map holds
 what the first convolution saw beyond the faces of the tile, where a tile of the image would have been continued by
-zeros. Both differ within half a kernel of those faces of a tile that lie inside the image (one voxel for 3^3 kernels),
-and, as instance norm averages over the tile, a little everywhere in the prediction of that tile. A map that fits into
-one tile, as the published ones of 128^3 do in a patch of 128^3, gives what the image gives. A map smaller than the
-patch is continued by zeros, though an image of zeros has the bias as its map.
+zeros. The two differ within half a kernel (a voxel, for 3^3 kernels) of those faces of a tile that lie inside the
+image; as instance norm averages over the tile, they then differ in the whole prediction of that tile. A map that fits
+into one tile, as the published ones of 128^3 do in a patch of 128^3, gives what the image gives. A map smaller than the
+patch is continued by zeros, though the map of an image continued by zeros holds the bias there.
 
 Source: Isensee et al., Nature Methods 18 (2021) 203, doi 10.1038/s41592-020-01008-z, as its version 1 computes it.
 """
