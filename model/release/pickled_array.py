@@ -1,8 +1,9 @@
 """Reading a pickled numpy array without executing anything that the file names.
 
-A pickle is a program: it may name any function of any module and call it. Here the few names that numpy's own pickles
-of arrays use are given stand-ins that only collect shape, dtype and bytes; every other name is refused before anything
-is imported. Numpy's own reconstruction is not called either, since it trusts the state it is given.
+A pickle is a program: it may name any function of any module and call it. Here it is read as a list of instructions
+first, and refused when it has one that numpy's own pickles of arrays do without. What is left is run with stand-ins for
+the few names that those use, which only collect shape, dtype and bytes; every other name is refused before anything is
+imported. Numpy's own reconstruction is not called either, since it trusts the state it is given.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from model.errors import ReleaseError
+from model.release.pickle_instructions import check_instructions
 
 _MAX_BYTES = 256 * 2**20
 _CODES = ("f4", "f8")
+_MAX_DIMENSIONS = 4
 
 _LOAD_ERRORS = (
     pickle.UnpicklingError,
@@ -48,6 +51,8 @@ class _DtypeRecord:
 
     def resolve(self) -> np.dtype[Any]:
         """Give the dtype, a float."""
+        if not isinstance(self.code, str) or not isinstance(self.order, str):
+            raise TypeError("the dtype is not as numpy writes it")
         if self.code not in _CODES or self.order not in ("<", ">", "="):
             raise ValueError(f"dtype {self.code!r:.20} is no float")
         return np.dtype(self.order + self.code)
@@ -65,8 +70,10 @@ class _ArrayRecord:
     def resolve(self) -> npt.NDArray[np.float64]:
         """Make the array from its shape, dtype and bytes."""
         _, shape, dtype, column_major, content = self.state
-        if not isinstance(dtype, _DtypeRecord) or not all(type(size) is int and size >= 0 for size in shape):
+        if not isinstance(dtype, _DtypeRecord) or not isinstance(shape, tuple) or len(shape) > _MAX_DIMENSIONS:
             raise ValueError("the state of the array is not as numpy writes it")
+        if not all(type(size) is int and 0 <= size <= _MAX_BYTES for size in shape):
+            raise ValueError("the shape of the array is not as numpy writes it")
         raw = content.encode("latin1") if isinstance(content, str) else bytes(memoryview(content))
         resolved = dtype.resolve()
         if math.prod(shape) * resolved.itemsize != len(raw):
@@ -122,7 +129,9 @@ def read_pickled_array(path: Path) -> npt.NDArray[np.float64]:
     if path.stat().st_size > _MAX_BYTES:
         raise ReleaseError(f"{path.name} is too large", expected=f"at most {_MAX_BYTES} bytes")
     try:
-        found = _RecordingUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+        content = path.read_bytes()
+        check_instructions(content)
+        found = _RecordingUnpickler(io.BytesIO(content), encoding="latin1").load()
         if not isinstance(found, _ArrayRecord):
             raise ValueError(f"it holds a {type(found).__name__}")
         return found.resolve()
