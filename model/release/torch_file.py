@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from model.errors import ReleaseError
+from model.release.numpy_records import stand_ins
 
 _LOAD_ERRORS = (
     pickle.UnpicklingError,
@@ -31,19 +32,29 @@ _LOAD_ERRORS = (
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read the network's tensors of `best.pth`: a torch file `{"model": state dict, "optimizer": ...}`.
 
-    Only tensors and plain containers are read (`weights_only`), so nothing in the file is executed.
-
     Args:
         path: the file, or the folder of the experiment that holds `checkpoints/best.pth`.
 
     Raises:
         ReleaseError: the file is missing, damaged, holds anything else or values that are not finite.
     """
-    file = path / "checkpoints" / "best.pth" if path.is_dir() else path
+    return read_tensors(path / "checkpoints" / "best.pth" if path.is_dir() else path, "model")
+
+
+def read_tensors(file: Path, key: str) -> dict[str, Tensor]:
+    """Read the tensors that a torch file holds under a key.
+
+    Only tensors, plain containers and numpy's scalars (of which records are kept, see `numpy_records`) are read, so
+    nothing in the file is executed.
+
+    Raises:
+        ReleaseError: the file is missing, damaged, holds anything else or values that are not finite.
+    """
     if not file.is_file():
         raise ReleaseError("the weights are missing", expected=file.name, hint="name the experiment's folder or file")
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([(item, ".".join(name)) for name, item in stand_ins().items()]):
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except _LOAD_ERRORS as error:
         raise ReleaseError(
             "the weights cannot be read",
@@ -51,9 +62,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             found=f"{type(error).__name__} while reading {file.name}",
             hint="fetch the file again; files that hold more than tensors are refused",
         ) from error
-    state = content.get("model") if isinstance(content, dict) else None
+    state = content.get(key) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ReleaseError("the weights cannot be used", expected='tensors under "model"', found="something else")
+        raise ReleaseError("the weights cannot be used", expected=f'tensors under "{key}"', found="something else")
     for name, tensor in state.items():
         if not torch.isfinite(tensor).all():
             raise ReleaseError("the weights cannot be used", expected="finite values", found=f"NaN in {name}")
