@@ -23,6 +23,7 @@ MAY_USE_TORCH = (
     "model/networks",
     "model/registration",
     "model/release",
+    "model/reproduce",
     "model/segmentation.py",
     "model/training",
 )

@@ -11,6 +11,7 @@ from model.cli.bundle import app as bundle_app
 from model.cli.crop import crop
 from model.cli.evaluate import evaluate
 from model.cli.mesh import mesh
+from model.cli.reproduce import reproduce
 from model.cli.segment import segment
 from model.cli.synthesize import synthesize
 from model.cli.voxelize import voxelize
@@ -23,6 +24,7 @@ COMMANDS: Mapping[str, Callable[..., None] | typer.Typer] = {
     "evaluate": evaluate,
     "synthesize": synthesize,
     "atlas": atlas,
+    "reproduce": reproduce,
     "bundle": bundle_app,
 }
 """Sub-commands by name, in the order of the help."""

@@ -32,7 +32,11 @@ class ConvPair(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, C, I, J, K) features."""
-        return torch.relu(self.second(torch.relu(self.first(features))))
+        return self.after_first_convolution(self.first(features))
+
+    def after_first_convolution(self, activation: Tensor) -> Tensor:
+        """Do what `forward` does from the output of the first convolution (bias included) on."""
+        return torch.relu(self.second(torch.relu(activation)))
 
 
 class PublishedSegNet(nn.Module):
@@ -78,7 +82,10 @@ class PublishedSegNet(nn.Module):
         Returns:
             (B, structures, I, J, K) logits; a voxel belongs to a structure where the sigmoid is above 0.5.
         """
-        logits = self.own_logits(self.look(patient))
+        return self.on_crop(self.own_logits(self.look(patient)))
+
+    def on_crop(self, logits: Tensor) -> Tensor:
+        """Give (B, structures, I, J, K) logits on the crop from those on the own grid."""
         if self.factor > 1:  # trilinear, centres of voxels aligned
             logits = nn.functional.interpolate(logits, scale_factor=self.factor, mode="trilinear", align_corners=False)
         if self.margin:
@@ -117,7 +124,11 @@ class PublishedSegNet(nn.Module):
 
     def own_logits(self, view: Tensor) -> Tensor:
         """Segment a (B, 1, i, j, k) view on the own grid, of even sizes, into (B, structures, i, j, k) logits."""
-        upper = self.encoder_upper(view)
+        return self.own_logits_from_activation(self.encoder_upper.first(view))
+
+    def own_logits_from_activation(self, activation: Tensor) -> Tensor:
+        """Give the logits on the own grid from the (B, base_width, i, j, k) output of the first convolution."""
+        upper = self.encoder_upper.after_first_convolution(activation)
         lower = self.encoder_lower(nn.functional.max_pool3d(upper, 2))
         upper = self.decoder_upper(torch.cat([upper, self.up_first(lower)], dim=1))
         lower = self.decoder_lower(torch.cat([nn.functional.max_pool3d(upper, 2), lower], dim=1))

@@ -17,8 +17,14 @@ ARRAY_INSTRUCTIONS = frozenset(
 """Instructions in the pickles of numeric arrays, all protocols. Without dictionaries nothing is hashed and no attribute
 set; without OBJ, INST and NEWOBJ nothing is made but by the functions that are named."""
 
+PLAIN_INSTRUCTIONS = ARRAY_INSTRUCTIONS | {
+    *("EMPTY_LIST", "LIST", "APPEND", "APPENDS", "EMPTY_DICT", "DICT", "SETITEM", "SETITEMS"),
+    *("EMPTY_SET", "ADDITEMS", "FROZENSET", "FLOAT", "BINFLOAT", "LONG4", "BINUNICODE8", "POP", "POP_MARK", "DUP"),
+}
+"""Instructions in the pickles of plain values and containers of them."""
 
-def check_instructions(content: bytes, known: frozenset[str] = ARRAY_INSTRUCTIONS) -> None:
+
+def check_instructions(content: bytes, known: frozenset[str]) -> None:
     """Refuse a pickle with unknown instructions, or one that asks for more room than it fills.
 
     Args:

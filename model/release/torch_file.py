@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from model.errors import ReleaseError
+from model.release.numpy_records import stand_ins
 
 _MAX_BYTES = 2 * 2**30
 _KINDS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64)
@@ -56,7 +57,10 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def read_tensors(file: Path, key: str) -> dict[str, Tensor]:
-    """Read the tensors that a torch file holds under a key; only tensors and plain containers are read.
+    """Read the tensors that a torch file holds under a key.
+
+    Only tensors, plain containers and numpy's scalars (of which records are kept, see `numpy_records`) are read, so
+    nothing in the file is executed.
 
     Returns:
         Contiguous CPU tensors by name: float32, and int64 where the file has it.
@@ -83,7 +87,8 @@ def _load(file: Path) -> Any:  # noqa: ANN401
         raise ReleaseError(f"{file.name} is too large", expected=f"at most {_MAX_BYTES} bytes")
     try:
         _check_archive(file)
-        return torch.load(file, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([(item, ".".join(name)) for name, item in stand_ins().items()]):
+            return torch.load(file, map_location="cpu", weights_only=True)
     except _LOAD_ERRORS as error:
         raise ReleaseError(
             "the weights cannot be read",

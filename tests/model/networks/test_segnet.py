@@ -40,6 +40,14 @@ def test_logits_come_back_to_the_voxels_they_belong_to() -> None:
 
 
 @torch.no_grad()
+def test_the_rest_of_the_network_goes_on_from_the_first_convolution() -> None:
+    network, image = random_network(factor=2, margin=2), ramp()
+    activation = network.encoder_upper.first(network.look(image))
+    rest = network.on_crop(network.own_logits_from_activation(activation))
+    assert torch.equal(rest, network(image))
+
+
+@torch.no_grad()
 def test_the_published_grid_is_every_voxel_of_the_crop() -> None:
     network, image = random_network(), torch.randn(2, 1, 8, 12, 16)
     torch.testing.assert_close(network(image), network.own_logits(image))

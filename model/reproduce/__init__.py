@@ -1,0 +1,1 @@
+"""The published predictions, recomputed from the first-layer activations of cases whose images are not published."""
