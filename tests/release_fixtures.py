@@ -73,7 +73,8 @@ class TinyRelease:
         """The (3, I, J, K) field of the registration networks for the crop."""
         atlas = torch.from_numpy(_scaled(_atlas_image()))[None, None]
         with torch.no_grad():
-            return registration_network()(torch.from_numpy(self.patient)[None, None], atlas)[0].numpy()
+            field: FloatImage = registration_network()(torch.from_numpy(self.patient)[None, None], atlas)[0].numpy()
+        return field
 
     @cached_property
     def expected(self) -> npt.NDArray[np.float64]:
@@ -84,7 +85,8 @@ class TinyRelease:
     def logits(self) -> FloatImage:
         """The (4, I, J, K) output of the segmentation network for the crop."""
         with torch.no_grad():
-            return segmentation_network()(torch.from_numpy(self.patient)[None, None])[0].numpy()
+            values: FloatImage = segmentation_network()(torch.from_numpy(self.patient)[None, None])[0].numpy()
+        return values
 
 
 def write_release(folder: Path) -> TinyRelease:

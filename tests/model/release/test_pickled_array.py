@@ -154,7 +154,8 @@ def test_claims_of_size_cost_nothing(tmp_path: Path, program: bytes) -> None:
 @pytest.mark.parametrize("shape", [(2**62, 0), (2**40, 3), (10**300, 0), (1,) * 65, ("5", 3), (-5, -3), "ab", None])
 def test_shapes_that_no_array_has_are_refused(tmp_path: Path, shape: object) -> None:
     array = np.array(VALUES)
-    make, arguments, state = array.__reduce__()[:3]
+    reduced: Any = array.__reduce__()
+    make, arguments, state = reduced[:3]
     for stated in (shape, array.shape):
         path = store(tmp_path, Forged(make, arguments, (state[0], stated, *state[2:])), 2)
         if stated == array.shape:
