@@ -11,7 +11,7 @@ from typing import cast
 from api.context import Context
 from api.problems import ServiceError
 from api.uploads import Upload
-from model.bundle import Bundle, default_checkpoints, find_bundle, load_bundle
+from model.bundle import Bundle, check_takes_images, default_checkpoints, find_bundle, load_bundle
 from model.bundle.schema import BUNDLE_NAME
 from model.errors import OptionError, UnknownBundleError
 from model.geometry.landmarks import Landmarks, Side
@@ -59,6 +59,7 @@ def check_upload(upload: Upload, settings: Settings) -> Submission:
     bundle = fields.get("bundle", settings.bundle)
     limits = ImageLimits(max_file_bytes=settings.max_upload_bytes)
     model = named_bundle(bundle, settings.checkpoints)
+    check_takes_images(model.manifest)
     checked = check_request(
         upload.image, landmarks=landmarks, side=side, frame=model.frame, limits=limits, intensity=model.intensity
     )

@@ -60,10 +60,10 @@ class CheckedRequest:
             float32 image in [-1, 1] and bool mask of the field of view, both [i, j, k] on the frame's grid.
 
         Raises:
-            ImageError: the rule is `as_stored` and the image is raw CT.
+            ImageError: the rule is `as_stored` and the image is raw CT, or `min_max` finds no contrast in it.
         """
         image, inside = resample_to_canonical(self.volume, self.alignment, frame, rule.fill_hu)
-        return (image if self.kind == "prepared" else rule.apply(image)), inside
+        return (image if self.kind == "prepared" else rule.apply(image, inside)), inside
 
 
 def check_request(

@@ -48,7 +48,7 @@ def atlas_image() -> npt.NDArray[np.float32]:
     return ((ball(CENTRE) - 800) / 1800).astype(np.float32)
 
 
-def draws(seed: int) -> ChangedCases:
+def draws(seed: int, *, masks: bool = False) -> ChangedCases:
     """Give draws of one case: the atlas shifted."""
     mesh = atlas_mesh()
     vertices = (mesh.vertices + SHIFT).astype(np.float32)
@@ -68,6 +68,7 @@ def draws(seed: int) -> ChangedCases:
         length=CASES,
         seed=seed,
         options=options,
+        masks=masks,
     )
 
 

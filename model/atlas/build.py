@@ -127,12 +127,19 @@ def finish_atlas(ears: Sequence[LabelledEar], frame: CanonicalFrame, group: Grou
     angle = cochlear_angle(labyrinth, landmarks, frame.spacing_mm)
     meshes[LABYRINTH.id] = replace(labyrinth, point_data={"angle_deg": angle})
     meshes = {name: meshes[name] for name in STRUCTURE_IDS}
-    vertices = torch.from_numpy(np.concatenate([mesh.vertices for mesh in meshes.values()])).float()
+    return Atlas(meshes, mean_image(ears, frame, group), shape_modes(group), placed_vertices(meshes, frame, group))
+
+
+def placed_vertices(
+    meshes_ijk: Mapping[str, SurfaceMesh], frame: CanonicalFrame, group: Groupwise
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Give, by ear, (N, 3) where the vertices of all structures lie after the fit of its labyrinth, crop voxels."""
+    vertices = torch.from_numpy(np.concatenate([mesh.vertices for mesh in meshes_ijk.values()])).float()
     placed = {}
     for name, fit in group.fits.items():
         field = _field(fit.coefficients, (48, 48, 48))
         placed[name] = (vertices + sample_spanning(field, vertices, frame.grid)).numpy()
-    return Atlas(meshes, mean_image(ears, frame, group), shape_modes(group), placed)
+    return placed
 
 
 def mean_image(ears: Sequence[LabelledEar], frame: CanonicalFrame, group: Groupwise) -> npt.NDArray[np.float32]:

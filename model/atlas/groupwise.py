@@ -74,6 +74,24 @@ def groupwise_mean(
     return Groupwise(mean_ijk=mean, fits=fits)
 
 
+def fit_group(
+    surface: SurfaceMesh,
+    surfaces: Mapping[str, SurfaceMesh],
+    grid: Sequence[int],
+    *,
+    seed: int,
+    options: FitOptions = FINE,
+    progress: Callable[[str, float], None] | None = None,
+) -> Groupwise:
+    """Fit a mean surface that is known already to every member of a group; see `groupwise_mean`."""
+    fits: dict[str, SurfaceFit] = {}
+    for name in sorted(surfaces):
+        fits[name] = fit_surface(surface, surfaces[name], grid, seed=seed, options=options)
+        if progress is not None:
+            progress(name, len(fits) / len(surfaces))
+    return Groupwise(mean_ijk=surface, fits=fits)
+
+
 def simplify(mesh: SurfaceMesh, triangles: int) -> SurfaceMesh:
     """Give the surface with about that many triangles (quadric edge collapse, topology kept by the library)."""
     if len(mesh.triangles) <= triangles:

@@ -1,6 +1,6 @@
 """Model bundles: one directory holds one model. Nothing in here imports torch."""
 
-from model.bundle.bundle import Bundle, load_bundle, verify_bundle
+from model.bundle.bundle import Bundle, check_takes_images, load_bundle, verify_bundle
 from model.bundle.find import DEFAULT_BUNDLE, bundle_names, default_checkpoints, find_bundle, list_bundles
 from model.bundle.manifest_file import bundle_digest, read_manifest
 from model.bundle.schema import BundleDescription, BundleManifest
@@ -14,6 +14,7 @@ __all__ = [
     "add_files",
     "bundle_digest",
     "bundle_names",
+    "check_takes_images",
     "default_checkpoints",
     "find_bundle",
     "list_bundles",

@@ -89,10 +89,11 @@ class Bundle:
         """Read what the network gets of the atlas: (1, I, J, K) image, or (C, I, J, K) first activation.
 
         Raises:
-            BundleError: the bundle has no atlas.
+            BundleError: the bundle has no atlas, or its publisher withholds it.
         """
         if not self.manifest.has_atlas:
             raise self._no_atlas()
+        check_takes_images(self.manifest)
         file = self.path / atlas_input_file(self.manifest.network.input.atlas)
         values: npt.NDArray[np.float32] = read_array(file, ATLAS_INPUT).astype(np.float32)
         return values if values.ndim == 4 else values[None]
@@ -101,7 +102,7 @@ class Bundle:
         """Read the atlas image, float32 [i, j, k] in [-1, 1].
 
         Raises:
-            BundleError: the bundle holds the first activation instead, or has no atlas.
+            BundleError: the bundle holds the first activation instead, or nothing of the image, or has no atlas.
         """
         if self.manifest.network.input.atlas == "activation":
             raise BundleError(
@@ -123,6 +124,22 @@ class Bundle:
         )
 
 
+def check_takes_images(manifest: BundleManifest) -> None:
+    """Refuse a model that computes from the activation maps of cases only.
+
+    Raises:
+        BundleError: the bundle has nothing of the atlas image, so no image can be registered to it.
+    """
+    if manifest.has_atlas and not manifest.has_atlas_input:
+        raise BundleError(
+            "this model takes activation maps only, as the image of its atlas is not published",
+            expected="a model with an atlas image or the first activation of it",
+            found=manifest.name,
+            hint="recompute cases from their activation maps, or choose another model",
+            field="bundle",
+        )
+
+
 def verify_bundle(path: Path) -> BundleManifest:
     """Check a bundle: digests of all files, counts and shapes.
 
@@ -134,6 +151,7 @@ def verify_bundle(path: Path) -> BundleManifest:
     _check_weights(path, manifest)
     if manifest.has_atlas:
         check_atlas(path, manifest)
+    if manifest.has_atlas_input:
         _check_atlas_input(path, manifest)
     return manifest
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-AtlasInput = Literal["image", "activation", "none"]
-"""What a network gets of the atlas."""
+AtlasInput = Literal["image", "activation", "withheld", "none"]
+"""What a network gets of the atlas; `withheld` when its publisher shows it in the activation maps of cases only."""
 
 MANIFEST_FILE = "bundle.json"
 WEIGHTS_FILE = "weights.safetensors"
@@ -26,4 +26,6 @@ def atlas_input_file(kind: AtlasInput) -> str:
 
 def own_files(kind: AtlasInput) -> tuple[str, ...]:
     """Names of the files that make up a bundle, besides the manifest."""
-    return (WEIGHTS_FILE,) if kind == "none" else (WEIGHTS_FILE, ATLAS_FILE, atlas_input_file(kind))
+    if kind == "none":
+        return (WEIGHTS_FILE,)
+    return (WEIGHTS_FILE, ATLAS_FILE) if kind == "withheld" else (WEIGHTS_FILE, ATLAS_FILE, atlas_input_file(kind))

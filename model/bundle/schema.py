@@ -38,8 +38,10 @@ class NetworkInput(Section):
 
     atlas: AtlasInput = Field(
         default="image",
-        description="The atlas image; or the first convolution's output for (0, atlas image), bias included; or none, "
-        "as for segmentation networks: the bundle then has no atlas, neither surfaces nor image.",
+        description="The atlas image; or the first convolution's output for (0, atlas image), bias included; or "
+        "withheld: the bundle has the surfaces only, and the first convolution's output for (patient, atlas image) "
+        "comes with each case; or none, as for segmentation networks: the bundle then has no atlas, neither surfaces "
+        "nor image.",
     )
 
 
@@ -89,10 +91,29 @@ class HuWindow(Section):
         return self
 
 
+class MinMax(Section):
+    """The lowest and the highest value of the crop, each held within [low, high] HU, become -1 and 1."""
+
+    rule: Literal["min_max"] = "min_max"
+    low: float = -1024.0
+    high: float = 3071.0
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        """Refuse empty bounds."""
+        if self.low >= self.high:
+            raise ValueError(f"expected low < high, found {self.low} and {self.high}")
+        return self
+
+
 class AsStored(Section):
     """Images come in [-1, 1] already."""
 
     rule: Literal["as_stored"] = "as_stored"
+
+
+Intensity = Annotated[HuWindow | MinMax | AsStored, Field(discriminator="rule")]
+"""How raw CT becomes network input; prepared crops are taken as stored under every rule."""
 
 
 class StructureSection(Section):
@@ -147,15 +168,20 @@ class BundleDescription(Section):
         default=None, description="How logits become structures; stated by segmentation networks and only by them."
     )
     frame: FrameSection
-    intensity: Annotated[HuWindow | AsStored, Field(discriminator="rule")]
+    intensity: Intensity
     sampler: SamplerRule = "trilinear"
     training: TrainingSection
     scores: dict[str, JsonValue] = Field(default_factory=dict)
 
     @property
     def has_atlas(self) -> bool:
-        """Whether the model registers to an atlas, whose surfaces and image are in the bundle."""
+        """Whether the model registers to an atlas, whose surfaces are in the bundle."""
         return self.network.input.atlas != "none"
+
+    @property
+    def has_atlas_input(self) -> bool:
+        """Whether what the network gets of the atlas is in the bundle, so that the model takes images."""
+        return self.network.input.atlas in ("image", "activation")
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:

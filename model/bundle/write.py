@@ -43,7 +43,8 @@ def write_bundle(
         atlas_meshes_ijk: surfaces in voxels of the canonical frame by structure id, wound outward; with per-vertex
             arrays such as `angle_deg`. None when the network gets no atlas.
         atlas_input: [i, j, k] atlas image in [-1, 1] or [c, i, j, k] first activation, as
-            `description.network.input.atlas` says; float16 or float32. None when the network gets no atlas.
+            `description.network.input.atlas` says; float16 or float32. None when it is withheld or the network gets no
+            atlas.
         structures: ids of the structures in the order of the network's channels, when the network gets no atlas.
         extra_files: further files by name, such as `README.md`.
         replace: whether an earlier bundle there may be replaced.
@@ -75,8 +76,9 @@ def write_bundle(
         # Written by ourselves: the library's own writer makes files that only their owner can read.
         tensors = {name: np.ascontiguousarray(values) for name, values in weights.items()}
         (staging / WEIGHTS_FILE).write_bytes(save(tensors))
-        if atlas_input is not None:
+        if description.has_atlas:
             np.savez_compressed(staging / ATLAS_FILE, allow_pickle=False, **atlas_arrays(meshes))
+        if atlas_input is not None:
             input_file = staging / atlas_input_file(description.network.input.atlas)
             np.savez_compressed(input_file, allow_pickle=False, **{ATLAS_INPUT: atlas_input})
         _write_manifest(staging, _manifest(description, sections, weights))
@@ -116,8 +118,10 @@ def _check_parts(
 ) -> None:
     """Refuse arguments that are not those of the network's kind: an atlas, or the structures of its channels."""
     atlas = (meshes_ijk is not None, atlas_input is not None)
-    if description.has_atlas and (not all(atlas) or structures is not None):
-        raise BundleError("the parts of the bundle do not fit its network", expected="surfaces and input of the atlas")
+    wanted = (description.has_atlas, description.has_atlas_input)
+    if description.has_atlas and (atlas != wanted or structures is not None):
+        what = "surfaces and input of the atlas" if wanted[1] else "surfaces of the atlas without its input"
+        raise BundleError("the parts of the bundle do not fit its network", expected=what)
     if not description.has_atlas and (any(atlas) or not structures):
         raise BundleError("the parts of the bundle do not fit its network", expected="structures, and no atlas")
 

@@ -10,8 +10,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from model.bundle import bundle_digest, bundle_names, default_checkpoints, find_bundle, read_manifest, verify_bundle
-from model.errors import DamagedBundleError, OptionError
+from model.bundle import (
+    BundleManifest,
+    bundle_digest,
+    bundle_names,
+    default_checkpoints,
+    find_bundle,
+    read_manifest,
+    verify_bundle,
+)
+from model.cli.progress import progress_bar
+from model.errors import DamagedBundleError
 from model.structures import structure_by_id
 
 app = typer.Typer(help="List, show, verify and import model bundles.", no_args_is_help=True)
@@ -53,7 +62,7 @@ def show_command(bundle: _BundleArgument, checkpoints: _CheckpointsOption = None
         "citation": manifest.citation or "none",
         "network": f"{manifest.network.class_name}, {manifest.weights.values:,} values",
         "crop": f"{' x '.join(map(str, frame.grid))} voxels of {frame.spacing_mm:g} mm, axes {frame.axes}",
-        "images": "raw CT with landmarks, and prepared crops" if frame.landmarks_ijk else "prepared crops only",
+        "images": _images(manifest),
         "intensity": manifest.intensity.rule,
         "sampler": manifest.sampler,
         "trained on": manifest.training.data,
@@ -68,6 +77,13 @@ def show_command(bundle: _BundleArgument, checkpoints: _CheckpointsOption = None
         typer.echo(f"{name:<{width}}  {text}")
 
 
+def _images(manifest: BundleManifest) -> str:
+    """Say what a model takes."""
+    if manifest.has_atlas and not manifest.has_atlas_input:
+        return "none; activation maps of cases only"
+    return "raw CT with landmarks, and prepared crops" if manifest.frame.landmarks_ijk else "prepared crops only"
+
+
 @app.command("verify")
 def verify_command(bundle: _BundleArgument, checkpoints: _CheckpointsOption = None) -> None:
     """Check every file of a bundle: digests, counts and shapes."""
@@ -78,22 +94,22 @@ def verify_command(bundle: _BundleArgument, checkpoints: _CheckpointsOption = No
 
 @app.command("import-release")
 def import_release_command(
-    checkpoint: Annotated[Path, typer.Argument(help="Published weights: best.pth, or the folder of its experiment.")],
-    atlas: Annotated[Path, typer.Argument(help="Published atlas: the folder data/atlas.")],
+    checkpoint: Annotated[Path, typer.Option(help="Published weights: best.pth, or the folder of its experiment.")],
+    atlas: Annotated[Path, typer.Option(help="Published atlas: the folder data/atlas.")],
+    method: Annotated[str, typer.Option(help="Method of the weights: chamfer, p2p, dice or segnet.")],
     name: Annotated[str, typer.Option(help="Name of the new bundle.")],
-    method: Annotated[
-        str, typer.Option(help="segnet, or the name of the atlas activation map: chamfer, p2p.")
-    ] = "chamfer",
     to: Annotated[Path | None, typer.Option(help="Folder to write into [default: the installed bundles].")] = None,
-    replace: Annotated[bool, typer.Option(help="Replace an earlier bundle of that name.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an earlier bundle of that name.")] = False,
 ) -> None:
     """Write a bundle from the published release."""
     # Only this sub-command needs torch.
     from model.release.importer import import_release
 
-    if not method.isalnum():
-        raise OptionError("the method cannot be used", expected="letters and digits", found=repr(method[:40]))
     folder = default_checkpoints() if to is None else to
-    path = import_release(checkpoint, atlas, method=method, name=name, to=folder, replace=replace)
+    with progress_bar("import") as show:
+        path = import_release(checkpoint, atlas, method=method, name=name, to=folder, replace=replace, progress=show)
     manifest = read_manifest(path)
-    typer.echo(f"{path}: {manifest.name}, {manifest.weights.values:,} values, atlas {manifest.network.input.atlas}")
+    takes = f"atlas {manifest.network.input.atlas}"
+    typer.echo(f"{path}: {manifest.name}, {manifest.weights.values:,} values, {takes}")
+    if manifest.has_atlas and not manifest.has_atlas_input:
+        typer.echo(f"note: {manifest.limits[0]}", err=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from model.bundle import Bundle, find_bundle, load_bundle
+from model.bundle import Bundle, check_takes_images, find_bundle, load_bundle
 from model.errors import LandmarksError, OptionError
 from model.geometry.landmarks import Landmarks
 from model.request import CheckedRequest, check_request
@@ -36,6 +36,7 @@ def load_request(
         InputError: the bundle, the image or the landmarks cannot be used.
     """
     loaded = load_bundle(find_bundle(bundle))
+    check_takes_images(loaded.manifest)
     request = check_request(
         ear,
         landmarks=None if landmarks is None else read_landmarks(landmarks),

@@ -11,6 +11,8 @@ hollow, and where a surface runs through itself the overlap counts once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -51,6 +53,32 @@ def coverage(mesh_ijk: SurfaceMesh, shape: Size) -> tuple[npt.NDArray[np.float32
     if mesh_ijk.signed_volume < 0:  # wound inward as a whole
         fractions = -fractions
     return np.clip(fractions, 0.0, 1.0, out=fractions), box
+
+
+def shares_inside(
+    meshes: Sequence[SurfaceMesh], vertices_ijk: npt.NDArray[np.floating], shape: Size
+) -> npt.NDArray[np.float32]:
+    """Give the covered fraction of every voxel of a grid by several surfaces, moved to where their vertices lie now.
+
+    Args:
+        meshes: closed surfaces; only their triangles and numbers of vertices count.
+        vertices_ijk: (N, 3) the vertices of all of them, one surface after the other, in voxel indices of the grid.
+        shape: number of voxels along i, j, k.
+
+    Returns:
+        (C, I, J, K) fractions in [0, 1], one channel a surface.
+
+    Raises:
+        MeshError: when a surface is not closed.
+    """
+    shares = np.zeros((len(meshes), *shape), dtype=np.float32)
+    start = 0
+    for channel, mesh in zip(shares, meshes, strict=True):
+        stop = start + len(mesh.vertices)
+        fractions, box = coverage(mesh.with_vertices(vertices_ijk[start:stop]), shape)
+        channel[box] = fractions
+        start = stop
+    return shares
 
 
 def _bounding_box(vertices: FloatArray, shape: Size) -> Box:

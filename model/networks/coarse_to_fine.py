@@ -173,7 +173,7 @@ class CoarseToFineNet(nn.Module):
         for _ in range(self.passes):
             if found:
                 # What a pass sees is given to it: no gradient flows through the image that the passes before it moved.
-                view = self._pull_back(patient_view, [field.detach() for field in found])
+                view = self.pull_back(patient_view, [field.detach() for field in found])
             found.append(self._expand(self.field_net(view, atlas_view)))
         return found
 
@@ -198,8 +198,8 @@ class CoarseToFineNet(nn.Module):
         )
         return values[:, :, 0, 0].transpose(1, 2)
 
-    def _pull_back(self, view: Tensor, fields: Sequence[Tensor]) -> Tensor:
-        """Give the patient view seen through the fields: its value at x is the patient's at the moved x."""
+    def pull_back(self, view: Tensor, fields: Sequence[Tensor]) -> Tensor:
+        """See (B, C, n, n, n) views of patients through the fields: the value at x is the patient's at the moved x."""
         line = torch.linspace(self.first, self.last, self.samples, dtype=view.dtype, device=view.device)
         points = torch.stack(torch.meshgrid(line, line, line, indexing="ij"), dim=-1)
         moved = self.move(points.reshape(1, -1, 3).expand(len(view), -1, -1), fields)

@@ -1,17 +1,16 @@
-"""Reading the atlas of the published release: surfaces, their common vertex array, image or activation map."""
+"""The atlas of the published release: its files, surfaces with their common vertex array, the scale of its image."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import numpy.typing as npt
-from nibabel.filebasedimages import ImageFileError
 
 from model.errors import MeshError, ReleaseError
 from model.meshes.mesh import SurfaceMesh
 from model.meshes.published import decode_published
+from model.release.closing import close_outward
 from model.release.pickled_array import read_pickled_array
 from model.structures import STRUCTURES
 
@@ -20,6 +19,9 @@ IMAGE_FILE = "atlas.nii.gz"
 
 SPACING_MM = 0.2
 """Voxel size of the published crops."""
+
+PUBLISHED_MAP_METHOD = "chamfer"
+"""The method whose activation map of the atlas is published; the atlas image itself is not."""
 
 _SAME_VOXELS = 1e-3
 
@@ -30,7 +32,7 @@ def activation_file(method: str) -> str:
 
 
 def read_release_meshes(folder: Path) -> dict[str, SurfaceMesh]:
-    """Read the four surfaces, in crop voxels, wound outward, in the published order of structures.
+    """Read the four surfaces, in crop voxels, closed and wound outward, in the published order of structures.
 
     The vertices are those of `atlas_all_vtx.pkl`; the `.mesh` files must have the same ones in the same order, since a
     triangle says nothing on vertices of another order.
@@ -40,6 +42,8 @@ def read_release_meshes(folder: Path) -> dict[str, SurfaceMesh]:
     """
     meshes = {structure.id: _read_mesh(folder / f"atlas_{structure.code}.mesh") for structure in STRUCTURES}
     vertices = read_pickled_array(folder / VERTICES_FILE)
+    if not np.isfinite(vertices).all():
+        raise ReleaseError(f"{VERTICES_FILE} cannot be used", expected="finite vertices", found="NaN or infinity")
     counts = [len(mesh.vertices) for mesh in meshes.values()]
     if vertices.shape != (sum(counts), 3):
         raise ReleaseError(
@@ -56,28 +60,10 @@ def read_release_meshes(folder: Path) -> dict[str, SurfaceMesh]:
                 f"the vertices of {name} differ between {VERTICES_FILE} and its .mesh file",
                 expected=f"at most {_SAME_VOXELS} voxel",
                 found=f"{largest:g} voxels",
+                hint="the files must hold the same vertices in the same order",
             )
-        moved = mesh.with_vertices(part)
-        result[name] = moved.flipped() if moved.signed_volume < 0 else moved
+        result[name] = close_outward(mesh.with_vertices(part), name)
     return result
-
-
-def read_release_image(path: Path) -> npt.NDArray[np.float32]:
-    """Read an image [i, j, k] or activation map [c, i, j, k] of the release, values as stored.
-
-    Raises:
-        ReleaseError: the file is missing, damaged, of another dimension or not finite.
-    """
-    if not path.is_file():
-        raise ReleaseError("a file of the release is missing", expected=path.name)
-    try:
-        values = nibabel.load(path).get_fdata(dtype=np.float32)  # type: ignore[attr-defined]
-    except (ImageFileError, OSError, EOFError, ValueError) as error:
-        raise ReleaseError(f"{path.name} cannot be read", expected="a NIfTI image", found=str(error)[:120]) from error
-    if values.ndim not in (3, 4) or not np.isfinite(values).all():
-        found = f"shape {values.shape}" if values.ndim not in (3, 4) else "NaN or infinity"
-        raise ReleaseError(f"{path.name} cannot be used", expected="3 or 4 dimensions, finite", found=found)
-    return np.asarray(values, dtype=np.float32)
 
 
 def scale_atlas_image(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -97,6 +83,9 @@ def _read_mesh(path: Path) -> SurfaceMesh:
     if not path.is_file():
         raise ReleaseError("a file of the release is missing", expected=path.name)
     try:
-        return decode_published(path.read_bytes())
+        mesh = decode_published(path.read_bytes())
     except MeshError as error:
         raise ReleaseError(f"{path.name} cannot be read", found=str(error)) from error
+    if not np.isfinite(mesh.vertices).all():
+        raise ReleaseError(f"{path.name} cannot be used", expected="finite vertices", found="NaN or infinity")
+    return mesh

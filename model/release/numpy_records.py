@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 _CODES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 
+_MOST_DIMENSIONS, _MOST_VALUES = 8, 2**32
+
 
 class DtypeRecord:
     """Stands in for `numpy.dtype`."""
@@ -32,7 +34,11 @@ class DtypeRecord:
 
         Raises:
             ValueError: it is another.
+            TypeError: it is not stated as text.
         """
+        # To compare or write down what is no text might never end.
+        if not isinstance(self.code, str) or not isinstance(self.order, str):
+            raise TypeError("the dtype is not as numpy writes it")
         if self.code not in _CODES or self.order not in ("<", ">", "=", "|"):
             raise ValueError(f"dtype {self.code!r:.20} is no number")
         return np.dtype(self.order + self.code)
@@ -57,8 +63,10 @@ class ArrayRecord:
                 may raise TypeError or AttributeError.
         """
         _, shape, dtype, column_major, content = self.state
-        if not isinstance(dtype, DtypeRecord) or not all(type(size) is int and size >= 0 for size in shape):
+        if not isinstance(dtype, DtypeRecord) or not isinstance(shape, tuple) or len(shape) > _MOST_DIMENSIONS:
             raise ValueError("the state of the array is not as numpy writes it")
+        if not all(type(size) is int and 0 <= size < _MOST_VALUES for size in shape):
+            raise ValueError("the shape of the array is not as numpy writes it")
         return _from_bytes(content, dtype.resolve(), shape, "F" if column_major else "C")
 
 

@@ -1,7 +1,9 @@
 """Reading a pickled numpy array without executing anything that the file names.
 
-The few names that numpy's own pickles of arrays use are given stand-ins that only collect shape, dtype and bytes; every
-other name is refused before anything is imported.
+A pickle is a program: it may name any function of any module and call it. Here it is read as a list of instructions
+first, and refused when it has one that it can do without. What is left is run with stand-ins for the few names that
+numpy's own pickles use, which only collect shape, dtype and bytes; every other name is refused before anything is
+imported.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import numpy.typing as npt
 
 from model.errors import ReleaseError
 from model.release.numpy_records import ArrayRecord, stand_ins
+from model.release.pickle_instructions import ARRAY_INSTRUCTIONS, PLAIN_INSTRUCTIONS, check_instructions
 
 _MAX_BYTES = 256 * 2**20
 
@@ -59,7 +62,7 @@ def read_pickled_array(path: Path) -> npt.NDArray[np.float64]:
         ReleaseError: the file is missing, too large, damaged, or holds or names anything else.
     """
     content = "one pickled numpy array of floats and nothing else"
-    found = read_pickle(path, {}, content)
+    found = read_pickle(path, {}, content, instructions=ARRAY_INSTRUCTIONS)
     try:
         if not isinstance(found, ArrayRecord):
             raise ValueError(f"it holds a {type(found).__name__}")
@@ -71,13 +74,20 @@ def read_pickled_array(path: Path) -> npt.NDArray[np.float64]:
     return np.asarray(values, dtype=np.float64)
 
 
-def read_pickle(path: Path, names: dict[tuple[str, str], Any], content: str) -> object:
+def read_pickle(
+    path: Path,
+    names: dict[tuple[str, str], Any],
+    content: str,
+    *,
+    instructions: frozenset[str] = PLAIN_INSTRUCTIONS,
+) -> object:
     """Read a pickle of plain values and numpy's, the latter as records.
 
     Args:
         path: the file.
         names: what else it may name, by module and name; must be safe to call with anything.
         content: what the file is expected to hold, for the error.
+        instructions: what it may do, see `check_instructions`.
 
     Raises:
         ReleaseError: the file is missing, too large, damaged, or names anything else.
@@ -87,7 +97,9 @@ def read_pickle(path: Path, names: dict[tuple[str, str], Any], content: str) -> 
     if path.stat().st_size > _MAX_BYTES:
         raise ReleaseError(f"{path.name} is too large", expected=f"at most {_MAX_BYTES} bytes")
     try:
-        found: object = _RecordingUnpickler(path.read_bytes(), {**stand_ins(), **names}).load()
+        raw = path.read_bytes()
+        check_instructions(raw, instructions)
+        found: object = _RecordingUnpickler(raw, {**stand_ins(), **names}).load()
     except _LOAD_ERRORS as error:
         raise _refusal(path, content, error) from error
     return found

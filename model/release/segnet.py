@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from model.bundle.schema import AsStored, Point, SegmentationSection, TrainingSection
+from model.bundle.schema import SegmentationSection
 from model.errors import ReleaseError
-from model.geometry.frame import CanonicalFrame
 from model.networks.segnet import PublishedSegNet
-from model.release.atlas_files import IMAGE_FILE, SPACING_MM, read_release_image
+from model.release import statement
+from model.release.atlas_input import read_grid
+from model.release.frame import release_frame
 from model.release.names import rename_segnet
 from model.release.tensors import check_tensors
 from model.structures import STRUCTURE_IDS
@@ -22,15 +22,7 @@ SEGNET_METHOD = "segnet"
 """What the release calls the method of the segmentation network."""
 
 
-def import_segnet(
-    state: Mapping[str, Tensor],
-    atlas_dir: Path,
-    *,
-    name: str,
-    to: Path,
-    landmarks_ijk: Mapping[str, Point] | None = None,
-    replace: bool = False,
-) -> Path:
+def import_segnet(state: Mapping[str, Tensor], atlas_dir: Path, *, name: str, to: Path, replace: bool = False) -> Path:
     """Write a bundle of the published segmentation network, which keeps all pieces of its masks as published.
 
     Args:
@@ -38,7 +30,6 @@ def import_segnet(
         atlas_dir: `data/atlas` of the release, for the grid of its crops.
         name: name of the bundle.
         to: folder of bundles to write into.
-        landmarks_ijk: see `import_release`.
         replace: whether an earlier bundle of that name may be replaced.
 
     Raises:
@@ -46,7 +37,7 @@ def import_segnet(
         BundleError: the bundle cannot be written.
     """
     network = read_segnet(state)
-    frame = CanonicalFrame(_grid(atlas_dir), SPACING_MM, "LPS", "left", dict(landmarks_ijk or {}))
+    frame = release_frame(read_grid(atlas_dir))
     try:
         network.own_shape(frame.grid)
     except ValueError as error:
@@ -55,16 +46,16 @@ def import_segnet(
         to,
         network,
         name=name,
-        version="1",
+        version=statement.VERSION,
         structures=STRUCTURE_IDS,
         frame=frame,
-        intensity=AsStored(),
-        training=TrainingSection(data="As published, method segnet.", details={"method": SEGNET_METHOD}),
+        intensity=statement.INTENSITY,
+        training=statement.training(SEGNET_METHOD),
         segmentation=SegmentationSection(pieces="all"),
-        licence="None stated by the publisher; ask the authors before redistribution.",
-        citation="The published study of the release; cite it together with this program.",
-        intended_use="Research use only: comparison with the published method. Not for diagnosis or treatment.",
-        limits=("Takes crops as the published method prepares them, intensities in [-1, 1].",),
+        licence=statement.LICENCE,
+        citation=statement.CITATION,
+        intended_use=statement.INTENDED_USE,
+        limits=statement.limits(frame),
         replace=replace,
     )
 
@@ -84,19 +75,5 @@ def read_segnet(state: Mapping[str, Tensor]) -> PublishedSegNet:
     except ValueError as error:
         raise ReleaseError("the weights do not fit the network", found=str(error)) from error
     check_tensors(weights, network.state_dict())
-    if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
-        raise ReleaseError("the weights cannot be used", expected="finite values", found="NaN or infinity")
     network.load_state_dict(dict(weights))
     return network.eval()
-
-
-def _grid(folder: Path) -> tuple[int, int, int]:
-    """Read the grid of the crops from the atlas image, or else from an activation map of the atlas."""
-    files = [folder / IMAGE_FILE, *sorted(folder.glob("atlas_activation_map_*.nii.gz"))]
-    found = next((file for file in files if file.is_file()), None)
-    if found is None:
-        raise ReleaseError(
-            "the grid of the crops is not known", expected=f"{IMAGE_FILE} or an activation map of the atlas"
-        )
-    i, j, k = read_release_image(found).shape[-3:]
-    return i, j, k

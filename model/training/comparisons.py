@@ -31,17 +31,31 @@ class Comparison:
     target: Target
 
 
-def compare_views(batch: Mapping[str, Tensor], atlas_points: Tensor, structures: tuple[str, ...]) -> list[Comparison]:
+def compare_views(
+    batch: Mapping[str, Tensor],
+    atlas_points: Tensor,
+    structures: tuple[str, ...],
+    atlas_view: Tensor,
+    atlas_masks: Tensor | None,
+) -> list[Comparison]:
     """Give the one comparison of a batch of `ChangedCases`: corresponding points, as many of each structure.
 
     Args:
         batch: `indices` (B, P) into the atlas points, `vertices` and `normals` (B, P, 3).
         atlas_points: (N, 3) all points of the atlas.
         structures: ids in the order of the points.
+        atlas_view: (1, 1, n, n, n) what the network sees of the atlas.
+        atlas_masks: (1, C, n, n, n) masks of the atlas there, when they are compared.
     """
     indices = batch["indices"]
     counts = dict.fromkeys(structures, indices.shape[1] // len(structures))
-    target = Target(batch["vertices"], corresponding=True, normals=batch["normals"])
+    target = Target(
+        batch["vertices"],
+        corresponding=True,
+        normals=batch["normals"],
+        atlas_image=_for_all(atlas_view, len(indices)),
+        masks=None if atlas_masks is None else _for_all(atlas_masks, len(indices)),
+    )
     return [Comparison(slice(None), atlas_points[indices], counts, target)]
 
 
@@ -98,3 +112,8 @@ def mean_errors(comparison: Comparison, moved: Tensor, spacing_mm: float) -> dic
     )
     means = {"before": torch.stack(list(before.values())).mean(), "after": torch.stack(list(after.values())).mean()}
     return {**means, **after}
+
+
+def _for_all(one: Tensor, cases: int) -> Tensor:
+    """Give the (1, C, ...) atlas side for every case of a batch."""
+    return one.expand(cases, *one.shape[1:])

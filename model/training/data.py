@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from model.masks.coverage import shares_inside
+from model.meshes.mesh import SurfaceMesh
 from model.training.augment import AugmentOptions, random_view
 from model.training.cases import CaseSet
 
@@ -21,8 +23,10 @@ class ChangedCases(Dataset[dict[str, Tensor]]):
 
     Every item holds `view` (1, n, n, n) in [-1, 1], `vertices` (P, 3) true positions in crop voxels, `normals` (P, 3)
     of the true surface there, outward unit vectors, and `indices` (P,) of the atlas vertices they belong to: the
-    corners of triangles drawn at random, as many of each structure. Since item i depends on the seed and i alone, a run
-    that goes on at any step sees what it would have seen without the interruption, with any number of workers.
+    corners of triangles drawn at random, as many of each structure. On demand also `masks` (C, n, n, n), the share of
+    each voxel of the view that lies within the true surface of each structure. Since item i depends on the seed and i
+    alone, a run that goes on at any step sees what it would have seen without the interruption, with any number of
+    workers.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class ChangedCases(Dataset[dict[str, Tensor]]):
         length: int,
         seed: int,
         options: AugmentOptions,
+        masks: bool = False,
     ) -> None:
         """Make the stream.
 
@@ -54,6 +59,7 @@ class ChangedCases(Dataset[dict[str, Tensor]]):
             length: number of items.
             seed: of all draws.
             options: strength of the changes.
+            masks: whether items hold masks.
         """
         self.sets, self.grid, self.region, self.samples, self.stack = list(sets), grid, region, samples, stack
         self.shares = np.asarray(shares, dtype=np.float64) / np.sum(shares)
@@ -62,6 +68,10 @@ class ChangedCases(Dataset[dict[str, Tensor]]):
         self.triangles = [triangles[name] + start for name, start in zip(sets[0].counts, starts, strict=False)]
         self.drawn, self.length = max(1, round(points / 3)), length
         self.seed, self.options = seed, options
+        counts = sets[0].counts
+        self.meshes = [
+            SurfaceMesh(np.zeros((counts[name], 3)), np.asarray(triangles[name]), "ijk") for name in counts if masks
+        ]
 
     def __len__(self) -> int:
         """Give the number of items."""
@@ -74,9 +84,11 @@ class ChangedCases(Dataset[dict[str, Tensor]]):
         case = chosen.cases[int(rng.integers(len(chosen.cases)))]
         corners = [part[rng.integers(0, len(part), self.drawn)] for part in self.triangles]
         indices = np.concatenate(corners).reshape(-1).astype(np.int64)
+        # Masks need all vertices.
+        wanted = case.vertices_ijk if self.meshes else case.vertices_ijk[indices]
         view, vertices = random_view(
             torch.from_numpy(case.image_hu.astype(np.float32)),
-            torch.from_numpy(case.vertices_ijk[indices]),
+            torch.from_numpy(wanted),
             self.grid,
             self.region,
             self.samples,
@@ -85,11 +97,17 @@ class ChangedCases(Dataset[dict[str, Tensor]]):
             stack=self.stack,
             lumen=None if case.lumen is None else torch.from_numpy(case.lumen).float() / 255,
         )
+        masks = {}
+        if self.meshes:
+            own = (vertices.double().numpy() - self.region[0]) * (len(view) - 1) / (self.region[1] - self.region[0])
+            masks["masks"] = torch.from_numpy(shares_inside(self.meshes, own, (len(view),) * 3))
+            vertices = vertices[torch.from_numpy(indices)]
         return {
             "view": view[None],
             "vertices": vertices,
             "normals": corner_normals(vertices),
             "indices": torch.from_numpy(indices),
+            **masks,
         }
 
 

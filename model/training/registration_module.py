@@ -138,11 +138,12 @@ class RegistrationTraining(lightning.LightningModule):
         self, registration: Registration, batch: dict[str, Any], passes: int, generator: torch.Generator | None
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """Compare what the network found with the truth; see `_measure`."""
-        if "view" in batch:
-            comparisons = compare_views(batch, self.atlas_points, tuple(self.counts))
+        if isinstance(self.network, CoarseToFineNet) and "view" in batch:
+            masks = None if self.atlas_masks is None else self.network.look(self.atlas_masks)
+            comparisons = compare_views(batch, self.atlas_points, tuple(self.counts), self.atlas_view, masks)
         else:
             comparisons = compare_crops(batch, self.atlas_points, self.counts, self.atlas_image, self.atlas_masks)
-        image, masks = self._warped(registration, batch)
+        warped_image, warped_masks = self._warped(registration, batch)
         regular, parts = self.loss.regularity(
             Prediction(self.atlas_points[None], self.counts, registration.fields, registration.field_spacing)
         )
@@ -162,8 +163,8 @@ class RegistrationTraining(lightning.LightningModule):
                 prediction = Prediction(
                     moved,
                     comparison.counts,
-                    warped_image=None if image is None else image[comparison.cases],
-                    warped_masks=None if masks is None else masks[comparison.cases],
+                    warped_image=None if warped_image is None else warped_image[comparison.cases],
+                    warped_masks=None if warped_masks is None else warped_masks[comparison.cases],
                 )
                 data, terms = loss.data(prediction, comparison.target, generator)
                 total = total + share * (1.0 if last else self.config.passes.earlier_weight) * data
@@ -174,12 +175,18 @@ class RegistrationTraining(lightning.LightningModule):
     def _warped(self, registration: Registration, batch: dict[str, Any]) -> tuple[Tensor | None, Tensor | None]:
         """Pull image and masks of the patients back onto the atlas, as far as the loss looks at them."""
         weights = self.config.loss
-        image = masks = None
-        if "image" in batch and (weights.mse or weights.ncc or weights.lncc):
-            image = pull_back(batch["image"], registration.ddf())
-        if weights.dice and "masks" in batch:
-            masks = pull_back(batch["masks"], registration.ddf())
-        return image, masks
+
+        def back(values: Tensor) -> Tensor:
+            if "view" in batch and isinstance(self.network, CoarseToFineNet):
+                return self.network.pull_back(values, registration.fields)
+            return pull_back(values, registration.ddf())
+
+        image, masks = batch.get("view", batch.get("image")), batch.get("masks")
+        looks_at_image = weights.mse or weights.ncc or weights.lncc
+        return (
+            back(image) if image is not None and looks_at_image else None,
+            back(masks) if masks is not None and weights.dice else None,
+        )
 
     def _masks(self, shape: torch.Size) -> Tensor:
         """Give the (1, C, I, J, K) masks of the atlas."""

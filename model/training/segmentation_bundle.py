@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from model.bundle.schema import (
-    AsStored,
     BundleDescription,
     FrameSection,
-    HuWindow,
+    Intensity,
     NetworkInput,
     NetworkSection,
     SegmentationSection,
@@ -29,7 +28,7 @@ def write_segnet_bundle(
     version: str,
     structures: Sequence[str],
     frame: CanonicalFrame,
-    intensity: HuWindow | AsStored,
+    intensity: Intensity,
     training: TrainingSection,
     segmentation: SegmentationSection | None = None,
     licence: str = "Apache-2.0",

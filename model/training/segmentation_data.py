@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from model.errors import InputError
-from model.masks.coverage import coverage
+from model.masks.coverage import shares_inside
 from model.meshes.mesh import SurfaceMesh
 from model.networks.segnet import PublishedSegNet
 from model.training.augment import AugmentOptions, random_view
@@ -90,15 +89,4 @@ class SegmentationViews(Dataset[dict[str, Tensor]]):
         )
         own = (vertices.double().numpy() - self.margin - (self.factor - 1) / 2) / self.factor
         image = torch.nn.functional.avg_pool3d(view[None], self.factor)
-        return {"image": image, "masks": torch.from_numpy(self._shares_inside(own))}
-
-    def _shares_inside(self, vertices: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-        """Give the share of each voxel that lies in each structure, for vertices in voxels of the own grid."""
-        masks = np.zeros((len(self.meshes), *self.shape), dtype=np.float32)
-        start = 0
-        for channel, mesh in zip(masks, self.meshes, strict=True):
-            stop = start + len(mesh.vertices)
-            fractions, box = coverage(mesh.with_vertices(vertices[start:stop]), self.shape)
-            channel[box] = fractions
-            start = stop
-        return masks
+        return {"image": image, "masks": torch.from_numpy(shares_inside(self.meshes, own, self.shape))}

@@ -142,6 +142,7 @@ def _draws(
         length=length.steps * config.optimiser.batch * config.trainer.devices,
         seed=seed,
         options=AugmentOptions(spacing_mm=frame.spacing_mm, window_hu=(WINDOW.low, WINDOW.high)),
+        masks=config.loss.dice > 0,
     )
 
 

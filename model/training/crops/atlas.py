@@ -22,10 +22,10 @@ from model.release.atlas_files import (
     IMAGE_FILE,
     SPACING_MM,
     VERTICES_FILE,
-    read_release_image,
     read_release_meshes,
     scale_atlas_image,
 )
+from model.release.image_files import read_release_image
 from model.training.trained import WINDOW
 from model.volumes.intensity import IntensityRule
 

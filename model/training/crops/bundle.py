@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
 from torch import nn
 
 from model.bundle.schema import (
-    AsStored,
     BundleDescription,
     FrameSection,
-    HuWindow,
+    Intensity,
     NetworkSection,
     TrainingSection,
 )
@@ -29,7 +29,7 @@ from model.training.trained import write_network
 LICENCE = "None stated; those who hold the rights in the training data decide."
 INTENDED_USE = "Research use only. Not for diagnosis or treatment."
 AS_PREPARED = "Takes crops prepared like those it was trained on, intensities in [-1, 1]."
-RAW_TOO = "Raw CT is scaled by the window of the atlas; the crops it was trained on were taken as stored."
+RAW_TOO = "Raw CT is scaled by the rule of the atlas; the crops it was trained on were taken as stored."
 
 
 def write_trained_on_crops(
@@ -53,9 +53,8 @@ def write_trained_on_crops(
         data=f"{cases} prepared crops with vertices or masks, {details['validation_cases']} of them for validation.",
         details={**details, "config": config.model_dump(mode="json")},
     )
-    stored = atlas.intensity.rule == "as_stored"
-    limits = (AS_PREPARED if stored else RAW_TOO,)
-    intensity = AsStored() if stored else HuWindow.model_validate(atlas.intensity.to_json())
+    limits = (AS_PREPARED if atlas.intensity.rule == "as_stored" else RAW_TOO,)
+    intensity: Intensity = TypeAdapter(Intensity).validate_python(atlas.intensity.to_json())
     if isinstance(network, PublishedSegNet):
         return write_segnet_bundle(
             out,

@@ -16,7 +16,15 @@ from bundle_fixtures import describe, sphere, sphere_atlas, write_sphere_bundle
 from published_case import GRID, make_images
 from safetensors.numpy import save
 
-from model.bundle import BundleDescription, add_files, load_bundle, read_manifest, verify_bundle, write_bundle
+from model.bundle import (
+    BundleDescription,
+    add_files,
+    check_takes_images,
+    load_bundle,
+    read_manifest,
+    verify_bundle,
+    write_bundle,
+)
 from model.bundle.schema import NetworkInput
 from model.errors import BundleError, DamagedBundleError, MeshError
 from model.meshes.mesh import SurfaceMesh
@@ -105,6 +113,31 @@ def test_activation_instead_of_image(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.atlas_input(), activation)
     with pytest.raises(BundleError, match="atlas image"):
         loaded.atlas_image()
+
+
+def test_an_atlas_whose_image_is_withheld(tmp_path: Path) -> None:
+    description = describe("withheld")
+    network = description.network.model_copy(update={"input": NetworkInput(atlas="withheld")})
+    withheld = description.model_copy(update={"network": network})
+    weights = {"a": np.zeros(3, np.float32)}
+    with pytest.raises(BundleError, match="without its input"):
+        write_bundle(
+            tmp_path / "withheld",
+            withheld,
+            weights=weights,
+            atlas_meshes_ijk=sphere_atlas(),
+            atlas_input=np.zeros(GRID, np.float32),
+        )
+    write_bundle(tmp_path / "withheld", withheld, weights=weights, atlas_meshes_ijk=sphere_atlas())
+    loaded = load_bundle(tmp_path / "withheld")
+    assert set(loaded.manifest.files) == {"weights.safetensors", "atlas.npz"}
+    assert list(loaded.atlas_meshes_ijk) == list(sphere_atlas())
+    for ask in (loaded.atlas_input, loaded.atlas_image, lambda: check_takes_images(loaded.manifest)):
+        with pytest.raises(BundleError, match="activation maps only"):
+            ask()
+    (tmp_path / "withheld" / "atlas.npz").unlink()
+    with pytest.raises(DamagedBundleError, match=r"atlas\.npz"):
+        verify_bundle(tmp_path / "withheld")
 
 
 def describe_without_atlas() -> BundleDescription:

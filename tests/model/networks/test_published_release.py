@@ -14,7 +14,8 @@ from torch import Tensor
 from model.networks.published import PublishedRegistrationNet
 from model.networks.segnet import PublishedSegNet
 from model.registration.warp import warp_vertices
-from model.release.atlas_files import read_release_image, scale_atlas_image
+from model.release.atlas_files import scale_atlas_image
+from model.release.image_files import read_release_image
 from model.release.names import rename_registration, rename_segnet
 from model.release.pickled_array import read_pickled_array
 from model.release.torch_file import read_state_dict

@@ -4,66 +4,50 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 import torch
-from published_case import formula_state, formula_values
+from release_fixtures import GRID, TinyRelease, write_release
 from support import shared_path
 
 from model.bundle import load_bundle
 from model.errors import ReleaseError
 from model.networks.registry import load_network
-from model.networks.segnet import PublishedSegNet
 from model.outputs.patient_masks import patient_masks
-from model.release.atlas_files import read_release_image
+from model.release.image_files import read_release_image
 from model.release.importer import import_release
-from model.release.names import SEGNET_LAYERS
 from model.request import check_request
 from model.segmentation import Segmenter
 from model.structures import STRUCTURE_IDS
 
-GRID = (8, 12, 16)
-
 
 @pytest.fixture
-def release(tmp_path: Path) -> Path:
-    """A made-up release of a narrow network, whose grid only an activation map tells."""
-    experiment, atlas = tmp_path / "Exp" / "checkpoints", tmp_path / "atlas"
-    experiment.mkdir(parents=True)
-    atlas.mkdir()
-    theirs = {ours: name for name, ours in SEGNET_LAYERS.items()}
-    state = {}
-    for name, tensor in formula_state(PublishedSegNet(base_width=4)).items():
-        layer, _, kind = name.rpartition(".")
-        state[f"{theirs[layer]}.{kind}"] = tensor
-    torch.save({"model": state}, experiment / "best.pth")
-    activation = nibabel.Nifti1Image(np.zeros((4, *GRID), np.float32), np.eye(4))
-    activation.to_filename(atlas / "atlas_activation_map_chamfer.nii.gz")
-    return tmp_path
+def release(tmp_path: Path) -> TinyRelease:
+    """A release whose grid only the activation map of another method tells."""
+    return write_release(tmp_path)
 
 
-def imported(release: Path) -> Path:
-    """Import the made-up release."""
-    return import_release(release / "Exp", release / "atlas", method="segnet", name="masks", to=release / "to")
+def imported(release: TinyRelease) -> Path:
+    """Import the segmentation network."""
+    to = release.folder / "to"
+    return import_release(release.checkpoint("segnet"), release.atlas, method="segnet", name="masks", to=to)
 
 
-def test_bundle_states_what_the_release_holds(release: Path) -> None:
+def test_bundle_states_what_the_release_holds(release: TinyRelease) -> None:
     bundle = load_bundle(imported(release))
     settings = {"base_width": 4, "structures": 4, "factor": 1, "margin": 0}
     assert bundle.manifest.network.parameters == settings
     assert bundle.manifest.segmentation is not None
     assert bundle.manifest.segmentation.pieces == "all"
-    assert (bundle.frame.grid, bundle.structure_ids, bundle.intensity.rule) == (GRID, STRUCTURE_IDS, "as_stored")
-    network = PublishedSegNet(base_width=4)
-    network.load_state_dict(formula_state(network))
-    image = formula_values("patient", (1, 1, *GRID), 0.9)
+    assert (bundle.frame.grid, bundle.structure_ids, bundle.intensity.rule) == (GRID, STRUCTURE_IDS, "min_max")
+    assert set(bundle.frame.landmarks_ijk) == {"RW", "C", "A", "OW", "V"}
     with torch.no_grad():
-        torch.testing.assert_close(load_network(bundle)(image), network(image))
+        logits = load_network(bundle)(torch.from_numpy(release.patient)[None, None])[0]
+    np.testing.assert_allclose(logits, release.logits, atol=1e-6)
 
 
-def test_weights_that_do_not_fit_are_refused(release: Path) -> None:
-    path = release / "Exp" / "checkpoints" / "best.pth"
+def test_weights_that_do_not_fit_are_refused(release: TinyRelease) -> None:
+    path = release.checkpoint("segnet")
     state = torch.load(path, weights_only=True)["model"]
     for change, message in (
         ({"conv23.bias": torch.zeros(3)}, "decoder_lower.first.bias"),
@@ -77,11 +61,11 @@ def test_weights_that_do_not_fit_are_refused(release: Path) -> None:
     torch.save({"model": {name: tensor for name, tensor in state.items() if name != "tconv1.bias"}}, path)
     with pytest.raises(ReleaseError, match="incomplete"):
         imported(release)
-    assert not (release / "to").exists()
+    assert not (release.folder / "to").exists()
 
 
-def test_a_release_that_does_not_tell_its_grid_is_refused(release: Path) -> None:
-    (release / "atlas" / "atlas_activation_map_chamfer.nii.gz").unlink()
+def test_a_release_that_does_not_tell_its_grid_is_refused(release: TinyRelease) -> None:
+    (release.atlas / "atlas_activation_map_chamfer.nii.gz").unlink()
     with pytest.raises(ReleaseError, match="grid"):
         imported(release)
 

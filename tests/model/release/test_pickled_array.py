@@ -32,6 +32,18 @@ class Hostile:
         return os.system, (f"touch '{self.mark}'",)
 
 
+class Forged:
+    """Is pickled as something else."""
+
+    def __init__(self, *reduced: Any) -> None:  # noqa: ANN401
+        """Keep what it is pickled as."""
+        self.reduced = reduced
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Give what it is pickled as."""
+        return self.reduced
+
+
 def store(folder: Path, content: object, protocol: int = 4) -> Path:
     """Pickle something."""
     path = folder / "array.pkl"
@@ -88,6 +100,77 @@ def test_code_in_a_pickle_is_not_run(tmp_path: Path) -> None:
 def test_other_content_is_refused(tmp_path: Path, content: object, protocol: int) -> None:
     with pytest.raises(ReleaseError):
         read_pickled_array(store(tmp_path, content, protocol))
+
+
+def test_the_constructs_that_name_code_are_refused_one_by_one(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    argument = f"touch '{mark}'".encode()
+    quoted = b'S"' + argument + b'"\n'
+    short = b"U" + bytes([len(argument)]) + argument
+    programs = {
+        "REDUCE": b"cos\nsystem\n(" + quoted + b"tR.",
+        "STACK_GLOBAL": b"\x80\x04\x8c\x02os\x8c\x06system\x93" + short + b"\x85R.",
+        "INST": b"(" + quoted + b"ios\nsystem\n.",
+        "OBJ": b"(cos\nsystem\n" + quoted + b"o.",
+        "NEWOBJ": b"\x80\x02cbuiltins\neval\nU\x011\x85\x81.",
+        "BUILD": b"\x80\x02ccopyreg\ndispatch_table\n}U\x01aK\x01sb.",
+        "EXT1": b"\x80\x02\x82\x01.",
+        "PERSID": b"Pname\n.",
+        "an attribute of a known name": b"\x80\x02c_codecs\nencode\n}U\x0c__defaults__K\x01\x85s\x86b.",
+    }
+    for name, program in programs.items():
+        (tmp_path / "array.pkl").write_bytes(program)
+        with pytest.raises(ReleaseError, match="nothing in it was run"):
+            read_pickled_array(tmp_path / "array.pkl")
+        assert not mark.exists(), name
+    # One of them does run its command elsewhere, so the test would notice.
+    pickle.loads(programs["INST"])  # noqa: S301
+    assert mark.exists()
+
+
+def bomb(depth: int) -> bytes:
+    """Give a tuple that holds the one before twice, so deep that to write or hash it would never end."""
+    return b"U\x01a" + b"q\x00h\x00\x86" * depth
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        b"\x80\x02Nr\xff\xff\xff\x7f.",  # a table of two thousand million entries
+        b"Np2147483647\n.",
+        b"\x80\x04\x8e" + (2**62).to_bytes(8, "little") + b"x.",  # bytes of that many
+        b"\x80\x05\x96" + (2**62).to_bytes(8, "little") + b"x.",
+        b"\x80\x04\x95" + (2**62).to_bytes(8, "little") + b"N.",
+        b"\x80\x02\x8b\xff\xff\xff\x7fx.",  # a number of that many bytes
+        b"\x80\x02cnumpy\ndtype\n" + bomb(60) + b"\x85R.",
+    ],
+)
+def test_claims_of_size_cost_nothing(tmp_path: Path, program: bytes) -> None:
+    (tmp_path / "array.pkl").write_bytes(program)
+    with pytest.raises(ReleaseError, match=r"array\.pkl"):
+        read_pickled_array(tmp_path / "array.pkl")
+
+
+@pytest.mark.parametrize("shape", [(2**62, 0), (2**40, 3), (10**300, 0), (1,) * 65, ("5", 3), (-5, -3), "ab", None])
+def test_shapes_that_no_array_has_are_refused(tmp_path: Path, shape: object) -> None:
+    array = np.array(VALUES)
+    reduced: Any = array.__reduce__()
+    make, arguments, state = reduced[:3]
+    for stated in (shape, array.shape):
+        path = store(tmp_path, Forged(make, arguments, (state[0], stated, *state[2:])), 2)
+        if stated == array.shape:
+            np.testing.assert_array_equal(read_pickled_array(path), VALUES)
+        else:
+            with pytest.raises(ReleaseError):
+                read_pickled_array(path)
+
+
+def test_a_dtype_that_would_take_for_ever_to_write_down_is_refused(tmp_path: Path) -> None:
+    content = pickle.dumps(VALUES, 2)
+    code = content.index(b"X\x02\x00\x00\x00f8")
+    (tmp_path / "array.pkl").write_bytes(content[:code] + bomb(60) + content[code + 7 :])
+    with pytest.raises(ReleaseError, match="as numpy writes it"):
+        read_pickled_array(tmp_path / "array.pkl")
 
 
 @settings(deadline=None, max_examples=200)

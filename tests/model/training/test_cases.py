@@ -126,3 +126,33 @@ def test_normals_are_those_of_the_surface() -> None:
     assert float((corner_normals(corners) * corners).sum(-1).min()) > 0.99
     flat = torch.tensor([[0.0, 0, 0], [1, 1, 1], [2, 2, 2]])
     assert torch.equal(corner_normals(flat), torch.zeros(3, 3))
+
+
+def test_masks_lie_where_the_vertices_lie() -> None:
+    """A ball that was turned, moved and bent with the view fills the voxels of the view around its vertices."""
+    ball = trimesh.creation.icosphere(subdivisions=2, radius=3.0)
+    vertices = (np.asarray(ball.vertices) + np.array([7.0, 8.0, 7.5])).astype(np.float32)
+    cases = CaseSet((TrainingCase(np.zeros((GRID,) * 3, dtype=np.int16), vertices),), vertices, {"labyrinth": 162})
+    settings: dict[str, Any] = {
+        "grid": GRID,
+        "region": (1, 14),
+        "samples": 14,
+        "stack": 2,
+        "points": 9000,  # every vertex is drawn
+        "length": 4,
+        "seed": 3,
+        "options": AugmentOptions(),
+    }
+    triangles = {"labyrinth": np.asarray(ball.faces)}
+    with_masks, without = (ChangedCases([cases], (1.0,), triangles, **settings, masks=some) for some in (True, False))
+    for number in range(4):
+        item, plain = with_masks[number], without[number]
+        assert all(torch.equal(item[key], plain[key]) for key in plain)
+        mask = item["masks"].numpy()
+        assert mask.shape == (1, 28, 28, 28)
+        true = trimesh.Trimesh(np.zeros_like(vertices), ball.faces, process=False)
+        true.vertices[item["indices"].numpy()] = item["vertices"].numpy()
+        spacing = 13 / 27
+        assert mask.sum() * spacing**3 == pytest.approx(true.volume, rel=0.02)
+        centre = np.array([(mask[0] * index).sum() for index in np.indices(mask.shape[1:])]) / mask.sum()
+        np.testing.assert_allclose(centre * spacing + 1, true.center_mass, atol=0.05)

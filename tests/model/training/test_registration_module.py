@@ -8,10 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from scipy.ndimage import map_coordinates
 from tiny_training import GRID, REGION, SAMPLES, SPACING_MM, STRUCTURE, atlas_image, atlas_mesh, draws, tiny_config
 from torch.utils.data import default_collate
 
 from model.errors import InputError
+from model.masks.voxelize import voxelize
 from model.meshes.mesh import SurfaceMesh
 from model.networks.coarse_to_fine import CoarseToFineNet
 from model.networks.published import PublishedRegistrationNet
@@ -158,6 +160,42 @@ def test_images_and_masks_are_compared_on_the_atlas_by_either_network() -> None:
         once = found["validation_loss"]
         module.validation_step(collate_crops(crop_items(np.random.default_rng(1), whole=False)[:1]), 0)
         assert found["validation_loss"] == once
+
+
+def test_images_and_masks_are_compared_in_the_view_of_a_network_that_sees_views() -> None:
+    """By the map written out: every sample of the atlas's view takes what the patient has where the fields carry it."""
+    weights = {"point_to_point": 0.0, "point_to_plane": 0.0, "chamfer": 0.0, "dice": 1.0, "mse": 0.5}
+    config = tiny_config(loss=weights, passes={"single": 0.0, "earlier_weight": 0.25, "stiffness": 0.0})
+    network = passes_network()
+    module = RegistrationTraining(
+        network, atlas_image(), {STRUCTURE: atlas_mesh()}, config, spacing_mm=SPACING_MM, steps=10
+    )
+    found = logged(module)
+    batch = default_collate([draws(0, masks=True)[n] for n in range(2)])
+    value = float(module.training_step(batch, 0).detach())
+    line = np.linspace(*REGION, SAMPLES)
+    lattice = np.stack(np.meshgrid(line, line, line, indexing="ij"), axis=-1).reshape(-1, 3)
+    atlas_view = interpolated(atlas_image(), lattice)
+    atlas_mask = interpolated(voxelize(atlas_mesh(), (GRID,) * 3).astype(np.float32), lattice)
+    with torch.no_grad():
+        view = network.look(torch.from_numpy(atlas_image())[None, None])
+        fields = network.fields(batch["view"], view.expand(2, -1, -1, -1, -1))
+        points = torch.from_numpy(lattice).float()[None].expand(2, -1, -1)
+        moved = network.move(points, fields).double().numpy()
+    errors, overlaps = [], []
+    for number in range(2):
+        samples = (np.clip(moved[number], *REGION) - REGION[0]) / (REGION[1] - REGION[0]) * (SAMPLES - 1)
+        errors.append(((interpolated(batch["view"][number, 0].numpy(), samples) - atlas_view) ** 2).mean())
+        mask = interpolated(batch["masks"][number, 0].numpy(), samples)
+        overlaps.append(2 * (mask * atlas_mask).sum() / (mask.sum() + atlas_mask.sum()))
+    assert found["mse"] == pytest.approx(np.mean(errors), rel=1e-3)
+    assert found["dice"] == pytest.approx(1 - np.mean(overlaps), rel=1e-3)
+    assert value == pytest.approx(found["dice"] + 0.5 * found["mse"], rel=1e-5)
+
+
+def interpolated(image: npt.NDArray[np.floating], points: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Read an image between its samples."""
+    return np.asarray(map_coordinates(image, points.T, order=1, mode="nearest"))
 
 
 def test_a_term_that_lacks_what_it_needs_is_named() -> None:

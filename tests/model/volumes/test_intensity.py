@@ -14,6 +14,7 @@ from model.volumes.intensity import IntensityRule
 
 WINDOW = IntensityRule.from_json({"rule": "hu_window", "low": -1000, "high": 2600})
 STORED = IntensityRule.from_json({"rule": "as_stored"})
+EXTREMES = IntensityRule.from_json({"rule": "min_max", "low": -1024, "high": 3071})
 
 
 def test_window_ends_and_middle() -> None:
@@ -41,7 +42,29 @@ def test_as_stored_changes_nothing_and_refuses_hounsfield_units() -> None:
         STORED.apply(np.array([-1000.0, 200.0]))
 
 
-@pytest.mark.parametrize("rule", [WINDOW, STORED])
+def test_the_extremes_of_the_image_become_the_ends() -> None:
+    assert np.allclose(EXTREMES.apply(np.array([-300.0, 700.0, 1700.0])), [-1, 0, 1])
+    # Padding of a scanner and an extended scale do not take the contrast.
+    assert np.allclose(EXTREMES.apply(np.array([-3024.0, -1024.0, 1023.5, 3071.0, 20000.0])), [-1, -1, 0, 1, 1])
+
+
+def test_extremes_are_sought_in_the_field_of_view_only() -> None:
+    values, inside = np.array([[-1024.0, 200.0], [1200.0, 3000.0]]), np.array([[False, True], [True, False]])
+    mapped = EXTREMES.apply(values, inside)
+    assert np.allclose(mapped, [[-1, -1], [1, 1]])
+    assert np.array_equal(WINDOW.apply(values, inside), WINDOW.apply(values))
+
+
+@pytest.mark.parametrize(
+    ("values", "inside"),
+    [([5.0, 5.0], None), ([4000.0, 5000.0], None), ([1.0, 2.0], [True, False]), ([1.0, 2.0], [False, False])],
+)
+def test_an_image_without_contrast_is_refused(values: list[float], inside: list[bool] | None) -> None:
+    with pytest.raises(ImageError, match="contrast"):
+        EXTREMES.apply(np.array(values), None if inside is None else np.array(inside))
+
+
+@pytest.mark.parametrize("rule", [WINDOW, STORED, EXTREMES])
 def test_json_round_trip(rule: IntensityRule) -> None:
     assert IntensityRule.from_json(rule.to_json()) == rule
 
@@ -53,6 +76,8 @@ def test_json_round_trip(rule: IntensityRule) -> None:
         {"rule": "z_score"},
         {"rule": "hu_window"},
         {"rule": "hu_window", "low": 0},
+        {"rule": "min_max"},
+        {"rule": "min_max", "low": 5, "high": 5},
         {"rule": "hu_window", "low": 100, "high": 100},
         {"rule": "hu_window", "low": "0", "high": 100},
         {"rule": "hu_window", "low": 0, "high": float("nan")},
