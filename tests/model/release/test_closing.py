@@ -44,7 +44,9 @@ def test_rims_get_lids_and_vertices_stay() -> None:
 def test_seams_are_joined() -> None:
     # Every triangle on vertices of its own.
     loose = SurfaceMesh(
-        BALL.vertices[BALL.triangles].reshape(-1, 3), np.arange(BALL.triangles.size).reshape(-1, 3), "ijk"
+        BALL.vertices[BALL.triangles].reshape(-1, 3),
+        np.arange(BALL.triangles.size, dtype=np.int32).reshape(-1, 3),
+        "ijk",
     )
     mended = close_outward(loose, "ball")
     assert count_open_edges(mended.triangles) == 0
