@@ -11,6 +11,7 @@ from model.cli.bundle import app as bundle_app
 from model.cli.crop import crop
 from model.cli.evaluate import evaluate
 from model.cli.mesh import mesh
+from model.cli.reproduce_figures import reproduce_figures
 from model.cli.segment import segment
 from model.cli.synthesize import synthesize
 from model.cli.voxelize import voxelize
@@ -21,6 +22,7 @@ COMMANDS: Mapping[str, Callable[..., None] | typer.Typer] = {
     "voxelize": voxelize,
     "mesh": mesh,
     "evaluate": evaluate,
+    "reproduce-figures": reproduce_figures,
     "synthesize": synthesize,
     "atlas": atlas,
     "bundle": bundle_app,
