@@ -36,8 +36,8 @@ from model.structures import LABYRINTH, STRUCTURES, Structure
 
 PanelKind = Literal["surfaces", "errors"]
 
-_WIDTH, _HEIGHT, _OVERSAMPLING = 520, 400, 2
-_INCHES = (1.95, 1.5)
+_WIDTH, _HEIGHT, _OVERSAMPLING = 450, 346, 2
+_INCHES = (1.95, 1.62)
 _WHITE, _PALE = (255, 255, 255), (225, 227, 231)
 _GREY, _GREY_NAME = (105, 110, 118), "#696e76"
 _COLOURS = "viridis"  # even in lightness, so that it is read without colour vision too
@@ -103,7 +103,7 @@ class PanelSet:
         top = self._largest_error()
         with house_style():
             size = (_INCHES[0] * len(self._structures) + 0.6, _INCHES[1] * len(self._methods) + 0.8)
-            layout = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
+            layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.06, wspace=0.0, hspace=0.0)
             figure = Figure(figsize=size, layout=layout)
             axes = figure.subplots(len(self._methods), len(self._structures), squeeze=False)
             for column, structure in enumerate(self._structures):
@@ -118,12 +118,14 @@ class PanelSet:
             if kind == "errors":
                 scale = ScalarMappable(Normalize(0, top), matplotlib.colormaps[_COLOURS])
                 bar = figure.colorbar(scale, ax=axes, location="bottom", shrink=0.5, aspect=45, extend="max", pad=0.01)
-                bar.set_label(f"Point-to-point error (mm), case {self.case}", fontsize=9)
+                bar.set_label(f"Point-to-point error (mm) in case {self.case}", fontsize=9)
                 bar.outline.set_visible(False)
             else:
                 handle = Line2D([], [], marker="o", linestyle="", color=_GREY_NAME, alpha=0.6)
-                text = f"Truth, over the result in colour; case {self.case}"
+                text = f"truth, over the result in colour (case {self.case})"
                 figure.legend([handle], [text], loc="outside lower center", frameon=False, fontsize=9)
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # settled once for all formats
             save_picture(figure, paths)
 
     def _draw_panel(
@@ -155,7 +157,7 @@ class PanelSet:
             canvas.draw_solid(shown.mesh, colours)
         picture = Image.fromarray(canvas.pixels()).resize((_WIDTH, _HEIGHT), Image.Resampling.LANCZOS)
         panel.imshow(np.asarray(picture), interpolation="none")
-        _write(panel, -0.06, _scores(shown, kind), color=INK)
+        _write(panel, -0.03, _scores(shown, kind), color=INK)
 
     def _view(self, structure: Structure) -> View:
         """Give the view of a column, which shows all its surfaces whole."""
