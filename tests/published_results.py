@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nibabel
@@ -66,16 +66,22 @@ def write_atlas(folder: Path, shift_ijk: npt.ArrayLike = (0.0, 0.0, 0.0)) -> Non
         write_mesh(surface(structure, shift_ijk), folder / f"atlas_{structure.code}.mesh")
 
 
-def write_published(data: Path, shifts_ijk: Mapping[str, npt.NDArray[np.float64]], cases: tuple[str, ...]) -> None:
+def write_published(
+    data: Path,
+    shifts_ijk: Mapping[str, npt.NDArray[np.float64]],
+    cases: Sequence[str],
+    structures: Sequence[Structure] = STRUCTURES,
+) -> None:
     """Write a study: the truth in the middle, every method off by a shift per case.
 
     Args:
         data: folder to write.
         shifts_ijk: (cases, 3) shifts in voxels by method.
         cases: names of the cases.
+        structures: which structures.
     """
     for at, case in enumerate(cases):
-        for structure in STRUCTURES:
+        for structure in structures:
             write_ball(data, "gt", structure, case)
             for method, shifts in shifts_ijk.items():
                 write_ball(data, method, structure, case, shifts[at])

@@ -203,7 +203,7 @@ def test_paired_tests_are_those_of_all_sign_flips_corrected_by_hand(data: Path, 
 
 
 def test_91_pairs_of_one_sign_have_the_published_p() -> None:
-    """The published notebook prints 1.1920864122849158e-16 where Chamfer beats another method in each of its 91 ears."""
+    """The published study has 1.1920864122849158e-16 where Chamfer beats another method in each of its 91 ears."""
     assert signed_rank(np.linspace(0.1, 1, 91)).p == pytest.approx(1.1920864122849158e-16, rel=1e-9)
 
 
