@@ -12,6 +12,7 @@ from model.cli.crop import crop
 from model.cli.evaluate import evaluate
 from model.cli.mesh import mesh
 from model.cli.reproduce import reproduce
+from model.cli.reproduce_figures import reproduce_figures
 from model.cli.segment import segment
 from model.cli.synthesize import synthesize
 from model.cli.voxelize import voxelize
@@ -22,6 +23,7 @@ COMMANDS: Mapping[str, Callable[..., None] | typer.Typer] = {
     "voxelize": voxelize,
     "mesh": mesh,
     "evaluate": evaluate,
+    "reproduce-figures": reproduce_figures,
     "synthesize": synthesize,
     "atlas": atlas,
     "reproduce": reproduce,
