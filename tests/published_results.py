@@ -56,7 +56,7 @@ def write_mask(
     """Write a mask."""
     path = data / "mask" / method / structure.code / f"{case}.nii.gz"
     path.parent.mkdir(parents=True, exist_ok=True)
-    nibabel.save(nibabel.Nifti1Image(mask.astype(np.uint8), affine), path)  # type: ignore[attr-defined]
+    nibabel.save(nibabel.Nifti1Image(mask.astype(np.uint8), affine), path)
 
 
 def write_atlas(folder: Path, shift_ijk: npt.ArrayLike = (0.0, 0.0, 0.0)) -> None:
