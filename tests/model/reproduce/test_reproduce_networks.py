@@ -100,8 +100,10 @@ def test_registration_and_segmentation_tell_maps_that_cannot_be_theirs(tmp_path:
         for shape in ((5, 28, 32, 36), (4, 32, 28, 36), (28, 32, 36, 4), (28, 32, 36), (4, 28, 32, 36, 1)):
             with pytest.raises(ReleaseError, match="4 x 28 x 32 x 36, channels first"):
                 predictor.check_shape(shape)
+        assert isinstance(predictor, RegistrationMaps | SegmentationMaps)
+        run = predictor.field if isinstance(predictor, RegistrationMaps) else predictor.probability
         with pytest.raises(RunError, match="finite"):
-            predictor.predict(np.full((4, 28, 32, 36), np.inf, np.float32))
+            run(np.full((4, 28, 32, 36), np.inf, np.float32))
 
 
 def test_bundles_without_published_maps_are_refused(tmp_path: Path) -> None:
