@@ -11,6 +11,7 @@ from model.cli.bundle import app as bundle_app
 from model.cli.crop import crop
 from model.cli.evaluate import evaluate
 from model.cli.mesh import mesh
+from model.cli.register_mesh import register_mesh
 from model.cli.segment import segment
 from model.cli.synthesize import synthesize
 from model.cli.voxelize import voxelize
@@ -20,6 +21,7 @@ COMMANDS: Mapping[str, Callable[..., None] | typer.Typer] = {
     "crop": crop,
     "voxelize": voxelize,
     "mesh": mesh,
+    "register-mesh": register_mesh,
     "evaluate": evaluate,
     "synthesize": synthesize,
     "atlas": atlas,
