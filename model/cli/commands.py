@@ -11,6 +11,7 @@ from model.cli.bundle import app as bundle_app
 from model.cli.crop import crop
 from model.cli.evaluate import evaluate
 from model.cli.mesh import mesh
+from model.cli.register_mesh import register_mesh
 from model.cli.reproduce import reproduce
 from model.cli.reproduce_figures import reproduce_figures
 from model.cli.segment import segment
@@ -22,6 +23,7 @@ COMMANDS: Mapping[str, Callable[..., None] | typer.Typer] = {
     "crop": crop,
     "voxelize": voxelize,
     "mesh": mesh,
+    "register-mesh": register_mesh,
     "evaluate": evaluate,
     "reproduce-figures": reproduce_figures,
     "synthesize": synthesize,
