@@ -27,7 +27,6 @@ PLANS_FILE = "model_best.model.pkl"
 POSTPROCESSING_FILE = "postprocessing.json"
 
 _FOLDS = ("fold_0", "all")
-_ENDING = "_0000.nii.gz"
 
 
 def find_task(root: Path, task: int) -> Path:
@@ -58,22 +57,3 @@ def find_fold(folder: Path) -> Path:
     raise ReleaseError(
         "the nnU-Net is missing", expected=f"{WEIGHTS_FILE} and {PLANS_FILE}", hint="name the folder of its fold"
     )
-
-
-def activation_maps(folder: Path) -> dict[str, Path]:
-    """Give the activation maps of a folder by case, sorted; names with and without nnU-Net's `_0000`.
-
-    Raises:
-        ReleaseError: there are none, or two of one case.
-    """
-    found: dict[str, Path] = {}
-    for file in sorted(folder.glob("*.nii.gz")):
-        case = file.name.removesuffix(_ENDING) if file.name.endswith(_ENDING) else file.name.removesuffix(".nii.gz")
-        if case in found:
-            raise ReleaseError(
-                "a case has two activation maps", expected="one", found=f"{found[case].name}, {file.name}"
-            )
-        found[case] = file
-    if not found:
-        raise ReleaseError("there are no activation maps", expected=f"files <case>{_ENDING}", found="none")
-    return found
