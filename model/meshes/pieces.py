@@ -21,4 +21,6 @@ def largest_piece(mesh: SurfaceMesh) -> SurfaceMesh:
     kept = mesh.triangles[pieces == largest]
     used, triangles = np.unique(kept, return_inverse=True)
     data = {name: values[used] for name, values in mesh.point_data.items()}
-    return replace(mesh, vertices=mesh.vertices[used], triangles=triangles.reshape(-1, 3).astype(np.int32), point_data=data)
+    return replace(
+        mesh, vertices=mesh.vertices[used], triangles=triangles.reshape(-1, 3).astype(np.int32), point_data=data
+    )
