@@ -66,7 +66,7 @@ def mesh(
 
     Masks: the surface runs halfway between voxels in and out, closed at the border of the image, wound outward, where
     the mask's affine puts it. A label map gives a folder with one surface per label, named by structure for labels
-    1 to 4. Smoothing keeps the volume.
+    1 to 4. Smoothing takes off the steps and gives the surface the volume of its voxels.
 
     Surfaces: the space of the source is taken from its file: LPS where it says nothing, voxel indices for .mesh.
     Between voxel indices and millimetres, --like names the image of the indices, or --grid and --spacing state it.

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from model.errors import ImageError
+from model.evaluation.overlap import volume_mm3
 from model.masks.isosurface import isosurface
 from model.meshes.convert import to_space
 from model.meshes.mesh import SurfaceMesh
-from model.meshes.smoothing import smooth_keeping_volume
+from model.meshes.smoothing import smooth_to_volume
 from model.structures import STRUCTURES
 
 _MOST_LABELS = 256
@@ -64,7 +65,8 @@ def mask_surface_ras(inside: npt.NDArray[np.bool_], affine: npt.ArrayLike, smoot
     Args:
         inside: [i, j, k], True somewhere.
         affine: (4, 4) voxel indices -> RAS mm; may be oblique, mirrored and anisotropic.
-        smooth: iterations of smoothing, in millimetres; the volume is kept.
+        smooth: iterations of smoothing, in millimetres, which also give the surface the volume of the mask's voxels.
+            Without it marching cubes cuts off every corner of the mask: 4 % of a tube six voxels wide.
 
     Raises:
         ImageError: when the mask is empty.
@@ -72,4 +74,7 @@ def mask_surface_ras(inside: npt.NDArray[np.bool_], affine: npt.ArrayLike, smoot
     surface = isosurface(np.asarray(inside, dtype=np.float32))
     if surface is None:
         raise ImageError("the mask is empty", expected="at least one voxel inside", found="none")
-    return smooth_keeping_volume(to_space(surface, "ras", affine), smooth)
+    placed = to_space(surface, "ras", affine)
+    if not smooth:
+        return placed
+    return smooth_to_volume(placed, smooth, volume_mm3(inside, affine))

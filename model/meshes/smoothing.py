@@ -45,16 +45,14 @@ def taubin_smooth(mesh: SurfaceMesh, iterations: int, shrink: float = 0.5, grow:
     return mesh.with_vertices(vertices)
 
 
-def smooth_keeping_volume(mesh: SurfaceMesh, iterations: int) -> SurfaceMesh:
-    """Smooth a closed surface and give it back the volume that this took or added.
+def smooth_to_volume(mesh: SurfaceMesh, iterations: int, volume: float) -> SurfaceMesh:
+    """Smooth a closed surface and give it a certain volume.
 
     Args:
         mesh: closed surface, wound outward.
-        iterations: as in `taubin_smooth`, after which all vertices move by one distance along their normals; none
-            leave the surface as it is.
+        iterations: as in `taubin_smooth`, after which all vertices move by one distance along their normals.
+        volume: what the result encloses, in the cube of the space's unit.
     """
-    if not iterations:
-        return mesh
     smooth = taubin_smooth(mesh, iterations)
     for _ in range(_CORRECTIONS):
         corners = smooth.vertices[smooth.triangles]
@@ -64,6 +62,5 @@ def smooth_keeping_volume(mesh: SurfaceMesh, iterations: int) -> SurfaceMesh:
         rate = float(np.einsum("mc,mkc->", faces / 6, normals[smooth.triangles]))
         if rate <= 0:
             break
-        lacking = mesh.signed_volume - smooth.signed_volume
-        smooth = smooth.with_vertices(smooth.vertices + lacking / rate * normals)
+        smooth = smooth.with_vertices(smooth.vertices + (volume - smooth.signed_volume) / rate * normals)
     return smooth

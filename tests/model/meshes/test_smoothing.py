@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from surfaces import sphere
+import pytest
+from surfaces import sphere, torus
 
-from model.meshes.smoothing import taubin_smooth, umbrella
+from model.meshes.smoothing import smooth_to_volume, taubin_smooth, umbrella
 
 
 def test_the_umbrella_averages_neighbours() -> None:
@@ -32,3 +33,14 @@ def test_noise_goes_and_volume_stays() -> None:
 def test_no_iterations_change_nothing() -> None:
     ball = sphere(1.0, level=2)
     assert np.array_equal(taubin_smooth(ball, iterations=0).vertices, ball.vertices)
+
+
+def test_a_smoothed_surface_has_the_volume_asked_for() -> None:
+    ring = torus(10.0, 2.0, (3.0, 4.0, 5.0), sides=24, turns=80)
+    noise = np.random.default_rng(1).normal(0, 0.1, ring.vertices.shape)
+    smooth = smooth_to_volume(ring.with_vertices(ring.vertices + noise), 30, ring.signed_volume)
+    assert smooth.signed_volume == pytest.approx(ring.signed_volume, rel=1e-4)
+    local = smooth.vertices - [3, 4, 5]
+    across = np.hypot(np.hypot(local[:, 0], local[:, 1]) - 10.0, local[:, 2])
+    assert np.std(across) < 0.05
+    assert across.mean() == pytest.approx(2.0, abs=0.02)
