@@ -94,17 +94,17 @@ def tiny_config(**sections: dict[str, Any]) -> TrainingConfig:
     )
 
 
-def run(config: TrainingConfig, experiment: Path, stop_at: int = -1, *, kill: bool = False) -> FitResult:
-    """Train; at step `stop_at`, stop by an error or by SIGKILL."""
+def run(config: TrainingConfig, experiment: Path, stop_at: int = -1, how: str = "") -> FitResult:
+    """Train; at step `stop_at`, stop by an error or by the signal `how`."""
     torch.manual_seed(config.seed)
     network = CoarseToFineNet(grid=GRID, region=REGION, samples=SAMPLES, widths=(8,), finest=0, passes=2)
     length = run_length(config.optimiser, config.trainer, CASES)
 
     def progress(text: str, done: float) -> None:
         if round(done * length.steps) == stop_at:
-            if kill:
-                os.kill(os.getpid(), signal.SIGKILL)
-            raise StoppedError
+            if not how:
+                raise StoppedError
+            os.kill(os.getpid(), signal.Signals[how])
 
     validation: Dataset[Any] = Subset(draws(1), range(2))
     return fit(
@@ -127,12 +127,16 @@ class StoppedError(Exception):
 
 
 def run_process(
-    config: TrainingConfig, experiment: Path, kill_at: int = -1, env: Mapping[str, str] | None = None
+    config: TrainingConfig,
+    experiment: Path,
+    kill_at: int = -1,
+    env: Mapping[str, str] | None = None,
+    how: str = "SIGKILL",
 ) -> subprocess.CompletedProcess[bytes]:
-    """Train in a process of its own; at step `kill_at` it is killed without any warning."""
+    """Train in a process of its own; at step `kill_at` it gets a signal, by default that which gives no warning."""
     root = Path(__file__).resolve().parents[1]
     return subprocess.run(
-        [sys.executable, __file__, config.model_dump_json(), str(experiment), str(kill_at)],
+        [sys.executable, __file__, config.model_dump_json(), str(experiment), str(kill_at), how],
         capture_output=True,
         timeout=300,
         check=False,
@@ -142,4 +146,4 @@ def run_process(
 
 if __name__ == "__main__":
     chosen = TrainingConfig.model_validate_json(sys.argv[1])
-    run(chosen, Path(sys.argv[2]), int(sys.argv[3]), kill=True)
+    run(chosen, Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
 from model.cli.progress import progress_bar
+from model.cli.study_output import names_of, print_medians, say_remarks
 from model.errors import InputError, OptionError
 from model.evaluation.files import compare_files
-from model.evaluation.rows import MEASURES
 from model.outputs.publish import check_output_folder
-from model.structures import structure_by_id
-
-if TYPE_CHECKING:
-    from model.evaluation.statistics import Summary
-
-_REMARKS_SHOWN = 12
 
 
 def evaluate(
@@ -60,12 +53,12 @@ def evaluate(
             result,
             truth,
             out,
-            methods=_names(methods),
-            cases=_names(cases),
+            methods=names_of(methods),
+            cases=names_of(cases),
             groups=groups,
             reference=reference,
             seed=seed,
-            formats=_names(formats) or [],
+            formats=names_of(formats) or [],
             as_json=as_json,
         )
         return
@@ -112,11 +105,11 @@ def _evaluate_folders(
         )
         if out is not None:
             write_study(study, out, formats, show)
-    _say_remarks([*map(str, study.missing), *study.remarks])
+    say_remarks([*map(str, study.missing), *study.remarks])
     if as_json:
         typer.echo(json.dumps(study_to_json(study), indent=1))
         return
-    _print_medians(study.summaries)
+    print_medians(study.summaries)
     if out is not None:
         typer.echo(f"{out}: scores, summary, table and pictures")
 
@@ -133,43 +126,3 @@ def _compare_files(result: Path, truth: Path, image: Path | None, *, as_json: bo
     for measure in dict.fromkeys(key for row in scores.values() for key in row):
         table.add_row(measure, *(f"{row[measure]:.3f}" if measure in row else "" for row in scores.values()))
     Console().print(table)
-
-
-def _names(text: str | None) -> list[str] | None:
-    """Split names at commas."""
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _say_remarks(remarks: list[str]) -> None:
-    """Warn about what is missing, on standard error; the rest stands in the summary."""
-    for remark in remarks[:_REMARKS_SHOWN]:
-        typer.echo(f"warning: {remark}", err=True)
-    if len(remarks) > _REMARKS_SHOWN:
-        typer.echo(
-            f"warning: {len(remarks) - _REMARKS_SHOWN} more, all of them in the summary that --out writes", err=True
-        )
-
-
-def _print_medians(summaries: tuple[Summary, ...]) -> None:
-    """Print the medians over cases: groups, structures and methods down, measures across."""
-    shown = [measure for measure in MEASURES if any(item.measure == measure.id for item in summaries)]
-    table = Table(title="Medians over cases", box=SIMPLE)
-    for heading in ("group", "", "method"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("n", *(f"{measure.short} {measure.unit}".strip() for measure in shown)):
-        table.add_column(heading, justify="right", no_wrap=True)
-    lines: dict[tuple[str, str, str], dict[str, Summary]] = {}
-    for item in summaries:
-        lines.setdefault((item.group, item.structure, item.method), {})[item.measure] = item
-    for (group, structure, method), found in lines.items():
-        most = max(item.cases for item in found.values())
-        cells = ["-"] * len(shown)
-        for at, measure in enumerate(shown):
-            if measure.id in found:
-                item = found[measure.id]
-                fewer = "" if item.cases == most else f" (n={item.cases})"
-                cells[at] = f"{item.median:.{measure.decimals}f}{fewer}"
-        table.add_row(group, structure_by_id(structure).code, method, str(most), *cells)
-    console = Console()
-    # Where nobody looks the width is a guess; nothing is cut off for it.
-    (console if console.is_terminal else Console(width=200)).print(table)

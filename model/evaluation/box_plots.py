@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,14 @@ _BOX_HEIGHT, _SPREAD = 0.58, 0.17
 _FEWEST_FOR_BOX = 5
 
 
-def draw_boxes(rows: Sequence[Row], measure: Measure, paths: Sequence[Path]) -> None:
+def draw_boxes(
+    rows: Sequence[Row],
+    measure: Measure,
+    paths: Sequence[Path],
+    *,
+    notes: Mapping[tuple[str, str, str], str] | None = None,
+    caption: str | None = None,
+) -> None:
     """Draw the values of all cases with a box each: median, quartiles, whiskers to 1.5 times their distance.
 
     Every case is a dot as well. Fewer than five cases get dots and the median only. Methods without values keep their
@@ -26,7 +33,10 @@ def draw_boxes(rows: Sequence[Row], measure: Measure, paths: Sequence[Path]) -> 
         rows: rows of a study with at least one value of the measure.
         measure: what to draw.
         paths: files to write; the suffix is the format.
+        notes: short texts beside the panels by group, structure and method.
+        caption: what the notes mean; stands below the axes.
     """
+    remarks = {} if notes is None else notes
     known = [row for row in rows if row.value(measure.id) is not None]
     groups = {
         group: len({row.case for row in known if row.group == group}) for group in ordered(row.group for row in known)
@@ -46,11 +56,19 @@ def draw_boxes(rows: Sequence[Row], measure: Measure, paths: Sequence[Path]) -> 
                 for place, method in enumerate(methods):
                     values = [row.value(measure.id) for row in here if row.method == method]
                     _draw_method(panel, place, np.array(values, dtype=np.float64))
+                    _note(panel, place, remarks.get((group, structure, method), ""))
         first: Axes = axes[0, 0]
         first.set_ylim(len(methods) - 0.45, -0.55)  # the first method on top
         first.set_yticks(range(len(methods)), methods)
-        figure.supxlabel(measure.label, fontsize=9)
+        figure.supxlabel(measure.label if caption is None else f"{measure.label}\n{caption}", fontsize=9)
         save_picture(figure, paths)
+
+
+def _note(panel: Axes, place: int, text: str) -> None:
+    """Write a text to the right of the line of a method."""
+    if text:
+        across = panel.get_yaxis_transform()
+        panel.text(1.015, place, text, transform=across, color=MUTED, fontsize=7, va="center", ha="left")
 
 
 def _draw_method(panel: Axes, place: int, values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> None:

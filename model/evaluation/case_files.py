@@ -86,13 +86,13 @@ def read_binary(path: Path) -> BoolArray:
         ImageError: not a 3-D NIfTI image, or more than two values.
     """
     data, _ = read_mask(path)
-    values = np.unique(data)
-    inside = values[values != 0]
-    if len(inside) > 1:
+    inside = np.asarray(data != 0)
+    values = data[inside]
+    if len(values) and not (values == values[0]).all():
         raise ImageError(
             "the mask holds more than inside and outside",
             expected="the value 0 and one other",
-            found=f"{len(values)} values",
+            found=f"{len(np.unique(data))} values",
             hint="threshold it, or give one mask per structure",
         )
-    return np.asarray(data != 0)
+    return inside

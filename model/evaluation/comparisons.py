@@ -107,12 +107,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def compare_methods(rows: Sequence[Row], reference: str | None = None) -> list[Comparison]:
+def compare_methods(
+    rows: Sequence[Row], reference: str | None = None, measures: Sequence[Measure] = MEASURES
+) -> list[Comparison]:
     """Compare methods pair by pair on every measure, group and structure.
 
     Args:
         rows: rows of a study.
         reference: compare only with this method, which then is `first`; None compares all with all.
+        measures: on which to compare; those that are not `compared` are left out.
 
     Raises:
         OptionError: when there is no method named `reference`.
@@ -126,7 +129,7 @@ def compare_methods(rows: Sequence[Row], reference: str | None = None) -> list[C
     if reference is not None:
         pairs = [(reference, other) for other in methods if other != reference]
     comparisons: list[Comparison] = []
-    for measure in (measure for measure in MEASURES if measure.compared):
+    for measure in (measure for measure in measures if measure.compared):
         for group in ordered(row.group for row in rows):
             family = []
             for structure in ordered((row.structure for row in rows), STRUCTURE_IDS):

@@ -53,8 +53,17 @@ def shares_below(errors_mm: npt.ArrayLike) -> tuple[float, ...]:
     return tuple(float(count) / len(errors) for count in counts)
 
 
-def error_curves(rows: Sequence[Row]) -> list[Curve]:
-    """Give all curves that the rows have values for, by kind, group, structure and method."""
+CASE_MEASURES: tuple[str, ...] = ("point_to_point_mm", "surface_mean_mm", "hausdorff95_mm")
+"""Measures by which cases are counted, unless others are asked for."""
+
+
+def error_curves(rows: Sequence[Row], case_measures: Sequence[str] = CASE_MEASURES) -> list[Curve]:
+    """Give all curves that the rows have values for, by kind, group, structure and method.
+
+    Args:
+        rows: rows of a study.
+        case_measures: ids of the measures in mm by which cases are counted.
+    """
     curves = []
     for group in ordered(row.group for row in rows):
         for structure in ordered((row.structure for row in rows), STRUCTURE_IDS):
@@ -62,12 +71,14 @@ def error_curves(rows: Sequence[Row]) -> list[Curve]:
                 chosen = [row for row in rows if (row.group, row.structure, row.method) == (group, structure, method)]
                 curves += [
                     Curve(kind, measure, method, group, structure, count, shares)
-                    for kind, measure, count, shares in _curves_of(chosen)
+                    for kind, measure, count, shares in _curves_of(chosen, case_measures)
                 ]
     return curves
 
 
-def _curves_of(rows: Sequence[Row]) -> list[tuple[CurveKind, str, int, tuple[float, ...]]]:
+def _curves_of(
+    rows: Sequence[Row], case_measures: Sequence[str]
+) -> list[tuple[CurveKind, str, int, tuple[float, ...]]]:
     """Give kind, measure, number of cases and shares of the curves of one method, group and structure."""
     found: list[tuple[CurveKind, str, int, tuple[float, ...]]] = []
     points = [row.points_below for row in rows if row.points_below is not None]
@@ -76,7 +87,7 @@ def _curves_of(rows: Sequence[Row]) -> list[tuple[CurveKind, str, int, tuple[flo
     surface = [row.surface_below for row in rows if row.surface_below is not None]
     if surface:
         found.append(("surface", "surface_mean_mm", len(surface), _mean(surface)))
-    for measure in ("point_to_point_mm", "surface_mean_mm", "hausdorff95_mm"):
+    for measure in case_measures:
         values = [value for row in rows if (value := row.value(measure)) is not None]
         if values:
             found.append(("cases", measure, len(values), shares_below(values)))

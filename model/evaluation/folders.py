@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.errors import CochlearError, InputError, OptionError
+from model.errors import InputError, OptionError
+from model.evaluation.about import about
 from model.evaluation.case_files import Grid
 from model.evaluation.result_folder import ResultFolder
 from model.evaluation.rows import Row
@@ -119,7 +120,7 @@ def score_study(study: StudyFolders, progress: Progress | None = None) -> Iterat
     """
     total, done = len(study.cases) * len(study.methods), 0
     for case in study.cases:
-        with _named(f"truth of case {case.name}"):
+        with about(f"truth of case {case.name}"):
             truth = case.truth.read()
         for method in study.methods:
             if progress is not None:
@@ -129,7 +130,7 @@ def score_study(study: StudyFolders, progress: Progress | None = None) -> Iterat
             if result is None:
                 yield from (Row(method, case.group, case.name, structure) for structure in truth.structures)
                 continue
-            with _named(f"{method}, case {case.name}"):
+            with about(f"{method}, case {case.name}"):
                 yield from score_case(
                     result.meshes_ras(),
                     truth,
@@ -139,25 +140,6 @@ def score_study(study: StudyFolders, progress: Progress | None = None) -> Iterat
                     masks=result.masks(),
                     field=result.field(),
                 )
-
-
-class _named:  # noqa: N801 - used like a function
-    """Says in errors which method and case they are about."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None:
-        """Nothing to do."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Raise an error of the same kind that says what it is about."""
-        if isinstance(error, CochlearError):
-            raise type(error)(
-                f"{self._name}: {error.detail}", expected=error.expected, found=error.found, hint=error.hint
-            ) from error
-        if isinstance(error, ValueError):
-            raise InputError(f"{self._name}: {error}") from error
 
 
 def _subfolders(folder: Path, what: str) -> tuple[str, ...]:
@@ -188,7 +170,7 @@ def _results_of(folder: Path) -> dict[str, ResultFolder]:
 
 def _grid_and_group(case: str, truth: TruthFolder, groups: Mapping[str, str] | None) -> tuple[Grid | None, str]:
     """Give the grid and the group of a case."""
-    with _named(f"truth of case {case}"):
+    with about(f"truth of case {case}"):
         grid = truth.grid()
         if groups is None:
             return grid, truth.group or ONE_GROUP

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from model.errors import InputError
+from model.evaluation.csv_text import csv_text
 
 
 @dataclass(frozen=True)
@@ -167,11 +166,10 @@ def ordered(values: Iterable[str], first: Sequence[str] = ()) -> tuple[str, ...]
 
 def rows_to_csv(rows: Sequence[Row]) -> str:
     """Give the rows as CSV (RFC 4180) with a header: identity, then every measure, empty where it is not known."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(["method", "group", "case", "structure", *MEASURE_IDS])
-    for row in rows:
-        values = (row.value(measure_id) for measure_id in MEASURE_IDS)
-        shown = ("" if value is None else f"{value:.6g}" for value in values)
-        writer.writerow([row.method, row.group, row.case, row.structure, *shown])
-    return text.getvalue()
+    return csv_text(
+        ["method", "group", "case", "structure", *MEASURE_IDS],
+        (
+            [row.method, row.group, row.case, row.structure, *(row.value(measure_id) for measure_id in MEASURE_IDS)]
+            for row in rows
+        ),
+    )

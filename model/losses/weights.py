@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -34,6 +34,12 @@ class LossWeights(BaseModel):
         default=True, description="Points of all structures together, or structure by structure."
     )
     point_to_point_squared: bool = Field(default=False, description="Average squared distances, as published.")
+    # Left out where it is the default: runs that were begun before it was there stay the same run.
+    dice_by: Literal["field", "surface"] = Field(
+        default="field",
+        exclude_if=lambda chosen: bool(chosen == "field"),
+        description="Dice of masks that the field pulls back onto the atlas, or of moved surfaces, softly voxelized.",
+    )
     lncc_window: int = Field(default=9, ge=3, description="Edge of the window of the local correlation, odd, voxels.")
 
     @model_validator(mode="after")
@@ -41,6 +47,8 @@ class LossWeights(BaseModel):
         """Refuse a loss without a data term, and an even window."""
         if not any(getattr(self, name) for name in DATA_TERMS):
             raise ValueError(f"expected a weight above zero of at least one of {', '.join(DATA_TERMS)}")
+        if self.dice_by != "field" and not self.dice:
+            raise ValueError(f"dice_by: expected a weight of dice above zero, found dice={self.dice:g}")
         if self.lncc_window % 2 == 0:
             raise ValueError(f"lncc_window: expected an odd number, found {self.lncc_window}")
         return self

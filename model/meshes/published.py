@@ -46,6 +46,15 @@ def encode_published(
     return header + mesh.vertices.astype("<f4").tobytes() + mesh.triangles.astype("<i4").tobytes()
 
 
+def published_grid(content: bytes) -> tuple[tuple[int, int, int], tuple[float, float, float]] | None:
+    """Give the voxels and the voxel size in mm along i, j, k that a published `.mesh` file states; None without."""
+    if len(content) < _HEADER_BYTES + _GRID_BYTES or np.frombuffer(content, "<i4", 1, 12)[0] != _WITH_GRID:
+        return None
+    i, j, k = (int(size) for size in np.frombuffer(content, "<i4", 3, 28))
+    x, y, z = (float(size) for size in np.frombuffer(content, "<f4", 3, 40))
+    return ((i, j, k), (x, y, z)) if min(i, j, k) > 0 and min(x, y, z) > 0 else None
+
+
 def decode_published(content: bytes) -> SurfaceMesh:
     """Read a published `.mesh` file; its vertices are voxel indices.
 

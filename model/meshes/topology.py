@@ -50,8 +50,8 @@ def require_closed(mesh: SurfaceMesh) -> None:
         )
 
 
-def count_pieces(mesh: SurfaceMesh) -> int:
-    """Count the connected pieces among the vertices that triangles use."""
+def piece_of_triangles(mesh: SurfaceMesh) -> npt.NDArray[np.int64]:
+    """Give (M,) the number of the connected piece that each triangle belongs to, from zero."""
     # SciPy is loaded here so that reading a mesh file does not pay for it.
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
@@ -61,7 +61,12 @@ def count_pieces(mesh: SurfaceMesh) -> int:
     size = len(mesh.vertices)
     graph = coo_matrix((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(size, size))
     _, labels = connected_components(graph, directed=False)
-    return len(np.unique(labels[np.unique(mesh.triangles)]))
+    return np.unique(labels[mesh.triangles[:, 0]], return_inverse=True)[1].astype(np.int64)
+
+
+def count_pieces(mesh: SurfaceMesh) -> int:
+    """Count the connected pieces among the vertices that triangles use."""
+    return int(piece_of_triangles(mesh).max(initial=-1)) + 1
 
 
 def euler_characteristic(mesh: SurfaceMesh) -> int:

@@ -1,4 +1,4 @@
-"""Making a folder of results appear complete or not at all."""
+"""Making a folder of results, or a single file, appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -61,6 +61,30 @@ def published_folder(out: Path, marker: str, may_be_absent: Sequence[str] = ()) 
             _replace_entries(staging, out, marker, may_be_absent)
         else:
             staging.replace(out)
+
+
+@contextmanager
+def published_path(target: Path) -> Iterator[Path]:
+    """Give a temporary path that becomes `target` when the block ends without an error.
+
+    The block makes a file or a folder there, under the name of `target`; an earlier one of the same kind is replaced.
+
+    Args:
+        target: file or folder to publish; its parent is made when it is missing.
+
+    Raises:
+        OptionError: when a folder stands where the file should, or a file where the folder should.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+        staging = Path(folder) / target.name
+        yield staging
+        if target.exists() and target.is_dir() != staging.is_dir():
+            kinds = ("a file", "a folder") if target.is_dir() else ("a folder", "a file")
+            raise OptionError("the output cannot be written", expected=f"{kinds[0]} or a new name", found=kinds[1])
+        if target.is_dir():
+            target.rename(Path(folder) / "earlier")
+        staging.replace(target)
 
 
 def _replace_entries(staging: Path, out: Path, marker: str, may_be_absent: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from model.masks.scanlines import IntArray, cross_rays, interpolate
 from model.meshes.mesh import FloatArray, SurfaceMesh
@@ -90,20 +91,25 @@ class Canvas:
         self.colour[:] = _linear(background)
         self.depth = np.full((view.height, view.width), -np.inf)
 
-    def draw_solid(self, mesh: SurfaceMesh, colour: tuple[int, int, int]) -> None:
-        """Draw an opaque surface."""
-        wall = self._nearer(_Projection(self.view, mesh).nearest(facing=True))
+    def draw_solid(self, mesh: SurfaceMesh, colour: tuple[int, int, int] | npt.NDArray[np.uint8]) -> None:
+        """Draw an opaque surface.
+
+        Args:
+            mesh: the surface.
+            colour: sRGB 0..255 of all of it, or (N, 3) of its vertices, blended in between.
+        """
+        wall = self._nearer(_Projection(self.view, mesh, _linear(colour)).nearest(facing=True))
         self.depth.ravel()[wall.pixel] = wall.depth
-        self.colour.reshape(-1, 3)[wall.pixel] = _shade(wall.normals, _linear(colour))
+        self.colour.reshape(-1, 3)[wall.pixel] = _shade(wall.normals, wall.tint)
 
     def draw_glass(self, mesh: SurfaceMesh, colour: tuple[int, int, int]) -> None:
         """Draw a translucent surface over what is there: far wall first, denser towards its rim."""
-        projection, pixels = _Projection(self.view, mesh), self.colour.reshape(-1, 3)
+        projection, pixels = _Projection(self.view, mesh, _linear(colour)), self.colour.reshape(-1, 3)
         for facing in (False, True):
             wall = self._nearer(projection.nearest(facing=facing))
             slant = 1.0 - np.abs(wall.normals[:, 2])
             alpha = (_GLASS_ALPHA + _GLASS_RIM * slant**2)[:, None] * (1.0 if facing else 0.5)
-            tint = _shade(wall.normals if facing else -wall.normals, _linear(colour))
+            tint = _shade(wall.normals if facing else -wall.normals, wall.tint)
             behind = pixels[wall.pixel]
             pixels[wall.pixel] = behind + alpha * (tint - behind)
 
@@ -115,24 +121,26 @@ class Canvas:
     def _nearer(self, wall: _Wall) -> _Wall:
         """Give the part of a wall that no solid surface hides."""
         seen = wall.depth > self.depth.ravel()[wall.pixel]
-        return _Wall(wall.pixel[seen], wall.depth[seen], wall.normals[seen])
+        return _Wall(wall.pixel[seen], wall.depth[seen], wall.normals[seen], wall.tint[seen])
 
 
 @dataclass(frozen=True)
 class _Wall:
-    """What is seen of a surface: flat pixel index, depth, unit normal in picture axes."""
+    """What is seen of a surface: flat pixel index, depth, unit normal in picture axes, linear colour."""
 
     pixel: IntArray
     depth: FloatArray
     normals: FloatArray
+    tint: FloatArray
 
 
 class _Projection:
     """A surface crossed by the rays of all pixels of a view."""
 
-    def __init__(self, view: View, mesh: SurfaceMesh) -> None:
-        """Cross the surface with the rays."""
+    def __init__(self, view: View, mesh: SurfaceMesh, tint: FloatArray) -> None:
+        """Cross the surface, which has one (3,) linear colour or (N, 3) of its vertices, with the rays."""
         self._view = view
+        self._tint = tint if tint.ndim == 1 else tint[mesh.triangles]
         self._corners = view.project(mesh.vertices)[mesh.triangles]
         self._normals = view.direction(vertex_normals(mesh))[mesh.triangles]
         self._hits = cross_rays(self._corners, (view.width, view.height))
@@ -147,15 +155,22 @@ class _Projection:
         nearest[(view.height - 1 - hits.v[chosen]) * view.width + hits.u[chosen]] = chosen
         pixel = np.flatnonzero(nearest >= 0)
         keep = nearest[pixel]
-        normals = np.empty((len(keep), 3))
-        for axis in range(3):
-            attribute = np.concatenate([self._corners[:, :, :2], self._normals[:, :, axis, None]], axis=2)
-            normals[:, axis] = interpolate(attribute, hits.triangle[keep], hits.u[keep], hits.v[keep])
+        normals = self._across(self._normals, keep)
         normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
-        return _Wall(pixel, hits.depth[keep], normals)
+        one = self._tint.ndim == 1
+        tint = np.broadcast_to(self._tint, normals.shape) if one else self._across(self._tint, keep)
+        return _Wall(pixel, hits.depth[keep], normals, tint)
+
+    def _across(self, corners: FloatArray, keep: IntArray) -> FloatArray:
+        """Give (K, 3) of what triangles have at their corners (M, 3, 3), where chosen rays meet them."""
+        hits, values = self._hits, np.empty((len(keep), 3))
+        for part in range(3):
+            attribute = np.concatenate([self._corners[:, :, :2], corners[:, :, part, None]], axis=2)
+            values[:, part] = interpolate(attribute, hits.triangle[keep], hits.u[keep], hits.v[keep])
+        return values
 
 
-def _linear(colour: tuple[int, int, int]) -> FloatArray:
+def _linear(colour: tuple[int, int, int] | npt.NDArray[np.uint8]) -> FloatArray:
     """Turn sRGB 0..255 into linear colour 0..1 (gamma 2.2)."""
     return (np.asarray(colour, dtype=np.float64) / 255) ** 2.2
 

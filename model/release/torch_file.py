@@ -56,11 +56,16 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     return read_tensors(path / "checkpoints" / "best.pth" if path.is_dir() else path, "model")
 
 
-def read_tensors(file: Path, key: str) -> dict[str, Tensor]:
+def read_tensors(file: Path, key: str, *, old_format: bool = False) -> dict[str, Tensor]:
     """Read the tensors that a torch file holds under a key.
 
     Only tensors, plain containers and numpy's scalars (of which records are kept, see `numpy_records`) are read, so
     nothing in the file is executed.
+
+    Args:
+        file: the file.
+        key: where it has the tensors.
+        old_format: whether files of before torch 1.6, which are no ZIP archive, are read too.
 
     Returns:
         Contiguous CPU tensors by name: float32, and int64 where the file has it.
@@ -74,19 +79,20 @@ def read_tensors(file: Path, key: str) -> dict[str, Tensor]:
             expected="a file best.pth, or the folder of its experiment with checkpoints/best.pth",
             found=f"no file {file.name}",
         )
-    content = _load(file)
+    content = _load(file, old_format)
     state = content.get(key) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ReleaseError("the weights cannot be used", expected=f'tensors under "{key}"', found="something else")
     return {str(name): _plain(str(name), tensor) for name, tensor in state.items()}
 
 
-def _load(file: Path) -> Any:  # noqa: ANN401
+def _load(file: Path, old_format: bool) -> Any:  # noqa: ANN401
     """Read a torch file as tensors and plain containers."""
     if file.stat().st_size > _MAX_BYTES:
         raise ReleaseError(f"{file.name} is too large", expected=f"at most {_MAX_BYTES} bytes")
     try:
-        _check_archive(file)
+        if not old_format or zipfile.is_zipfile(file):
+            _check_archive(file)
         with torch.serialization.safe_globals([(item, ".".join(name)) for name, item in stand_ins().items()]):
             return torch.load(file, map_location="cpu", weights_only=True)
     except _LOAD_ERRORS as error:

@@ -11,6 +11,7 @@ import torch
 
 from model.errors import OptionError
 from model.inference.method import device_memory
+from model.release.activation import check_origin
 from model.release.atlas_files import SPACING_MM
 from model.release.nnunet.files import TASKS, find_fold, find_task
 from model.release.nnunet.model import NnUnetModel, label_masks
@@ -58,6 +59,8 @@ class NnUnetMaps:
 
     def predict(self, activation: npt.NDArray[np.float32]) -> Prediction:
         """Segment; see `MapPredictor`."""
+        weight, bias = (tensor.cpu().numpy() for tensor in self.model.network.first.conv.parameters())
+        check_origin(activation, weight, bias, "the map")
         with device_memory(), full_precision():
             labels = self.model.predict(activation)
         return with_surfaces(label_masks(labels, self.structures))

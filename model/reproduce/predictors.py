@@ -46,6 +46,8 @@ def predictor_of_bundle(bundle: Bundle, device: torch.device) -> MapPredictor:
             grid=frame.grid,
             sampler=bundle.sampler,
             device=device,
+            # Of some methods nothing of the atlas image is published.
+            atlas_input=bundle.atlas_input() if manifest.network.input.atlas in ("image", "activation") else None,
         )
     raise BundleError(
         "this bundle is not a published network, of which there are activation maps",

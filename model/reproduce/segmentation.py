@@ -12,6 +12,7 @@ from model.errors import RunError
 from model.inference.method import device_memory
 from model.masks.isosurface import LEVEL, isosurface, largest_piece
 from model.networks.segnet import PublishedSegNet
+from model.release.activation import check_origin
 from model.reproduce.arithmetic import full_precision
 from model.reproduce.fingerprint import fingerprint
 from model.reproduce.maps import check_map_shape
@@ -62,6 +63,9 @@ class SegmentationMaps:
 
     def predict(self, activation: npt.NDArray[np.float32]) -> Prediction:
         """Segment; see `MapPredictor`."""
+        first = self.network.encoder_upper.first
+        weight, bias = (tensor.detach().cpu().numpy() for tensor in first.parameters())
+        check_origin(activation, weight, bias, "the map")
         values = self.probability(activation)
         channels = dict(zip(self.structures, values, strict=True))
         if self.pieces == "largest":

@@ -111,7 +111,7 @@ def synthesize_ear(
         array, acquisition, artifact = draw_implant(meshes, implant_rng, image, scanner, grid)
         image += artifact
         metal, contacts = metal_mask(array, grid), array.contacts_ijk
-        parameters["implant"] = _implant_record(array, acquisition)
+        parameters["implant"] = implant_record(array, acquisition)
     image += correlated_noise(scanner_rng, scanner, grid)
     return SyntheticEar(
         image_hu=finish(image, scanner, grid),
@@ -127,6 +127,6 @@ def synthesize_ear(
     )
 
 
-def _implant_record(array: ElectrodeArray, acquisition: MetalParameters) -> dict[str, Any]:
+def implant_record(array: ElectrodeArray, acquisition: MetalParameters) -> dict[str, Any]:
     """Give what is worth recording of an implant, as plain JSON values."""
     return {**array_facts(array), "acquisition": acquisition.to_json()}

@@ -8,6 +8,9 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from model.training.sections import Section
 
+USUAL_GRID = 128
+"""Voxels of a crop along each axis, for which the networks' defaults are made."""
+
 
 def _class_of(section: Any) -> str:  # noqa: ANN401 (whatever the file holds)
     """Give the class of a section that is not checked yet."""
@@ -52,8 +55,13 @@ class CoarseToFineParameters(NetworkParameters):
         return self
 
     def parameters(self, grid: int) -> dict[str, Any]:
-        """Give the keyword arguments of the class for a cubic crop of `grid` voxels, fit for JSON."""
-        return {"grid": grid, **super().parameters(grid)}
+        """Give the keyword arguments of the class for a cubic crop of `grid` voxels, fit for JSON.
+
+        The view leaves an eighth of the crop out at every side; for the usual grid that is the class's default.
+        """
+        margin = grid // 8
+        region: dict[str, Any] = {} if grid == USUAL_GRID else {"region": [margin, grid - 1 - margin]}
+        return {"grid": grid, **region, **super().parameters(grid)}
 
 
 class PublishedParameters(NetworkParameters):

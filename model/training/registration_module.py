@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import lightning
@@ -24,6 +25,7 @@ from model.training.outlines import registration_overlay
 from model.training.registrars import Registration, register_crops, register_views
 from model.training.runtime.optimisation import optimisation
 from model.training.runtime.overlay import Overlay
+from model.training.surface_masks import SurfaceMasks
 
 IMAGE_TERMS = ("dice", "mse", "ncc", "lncc")
 """Terms that look at images seen through the whole field; they are added after the last pass only."""
@@ -74,12 +76,13 @@ class RegistrationTraining(lightning.LightningModule):
         view = network.look(atlas) if isinstance(network, CoarseToFineNet) else atlas
         self.register_buffer("atlas_view", view, persistent=False)
         self.register_buffer("atlas_points", torch.from_numpy(vertices), persistent=False)
-        self.register_buffer(
-            "atlas_masks", self._masks(atlas.shape[2:]) if config.loss.dice else None, persistent=False
-        )
+        pulled = config.loss.dice > 0 and config.loss.dice_by == "field"
+        self.register_buffer("atlas_masks", self._masks(atlas.shape[2:]) if pulled else None, persistent=False)
+        voxelized = config.loss.dice > 0 and config.loss.dice_by == "surface"
+        self.surface_masks = SurfaceMasks(self.meshes_ijk, atlas.shape[2:]) if voxelized else None
         unit = spacing_mm if config.loss_unit == "mm" else 1.0
         self.loss = WeightedLoss(config.loss, spacing_mm=unit)
-        early = config.loss.model_dump() | dict.fromkeys(IMAGE_TERMS, 0.0)
+        early = config.loss.model_dump() | dict.fromkeys(IMAGE_TERMS, 0.0) | {"dice_by": "field"}
         points_only = any(early[name] for name in ("chamfer", "point_to_point", "point_to_plane"))
         self.early_loss = WeightedLoss(type(config.loss)(**early), spacing_mm=unit) if points_only else None
         self.passes = network.passes if isinstance(network, CoarseToFineNet) else 1
@@ -166,7 +169,11 @@ class RegistrationTraining(lightning.LightningModule):
                     warped_image=None if warped_image is None else warped_image[comparison.cases],
                     warped_masks=None if warped_masks is None else warped_masks[comparison.cases],
                 )
-                data, terms = loss.data(prediction, comparison.target, generator)
+                target = comparison.target
+                if last and self.surface_masks is not None and "masks" in batch:
+                    prediction = replace(prediction, warped_masks=self.surface_masks(moved))
+                    target = replace(target, masks=batch["masks"][comparison.cases])
+                data, terms = loss.data(prediction, target, generator)
                 total = total + share * (1.0 if last else self.config.passes.earlier_weight) * data
             found.append(terms)
             errors.append(mean_errors(comparison, moved.detach(), self.spacing_mm))
@@ -185,7 +192,7 @@ class RegistrationTraining(lightning.LightningModule):
         looks_at_image = weights.mse or weights.ncc or weights.lncc
         return (
             back(image) if image is not None and looks_at_image else None,
-            back(masks) if masks is not None and weights.dice else None,
+            back(masks) if masks is not None and weights.dice and weights.dice_by == "field" else None,
         )
 
     def _masks(self, shape: torch.Size) -> Tensor:

@@ -69,6 +69,12 @@ def train(
         RunError: the training diverged, or the machine lacks what it needs.
     """
     check_trainer(config.optimiser, config.trainer, validation=config.data.validation > 0)
+    if config.loss.dice and config.loss.dice_by != "field":
+        # A step of these runs moves some vertices only, which are no closed surface.
+        raise InputError(
+            f"loss.dice_by: {config.loss.dice_by} needs whole surfaces",
+            expected="field for labelled and synthetic ears, or a folder of crops",
+        )
     lightning.seed_everything(config.seed, verbose=False)
     network = make_network(config, frame.grid)
     if not isinstance(network, CoarseToFineNet | PublishedSegNet):

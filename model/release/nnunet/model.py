@@ -57,7 +57,7 @@ class NnUnetModel:
         plans = read_plans(fold / PLANS_FILE)
         with torch.device("meta"):
             network = NnUnet(plans)
-        state = read_tensors(fold / WEIGHTS_FILE, "state_dict")
+        state = read_tensors(fold / WEIGHTS_FILE, "state_dict", old_format=True)
         weights = rename({name.removeprefix("module."): value for name, value in state.items()}, layer_names(plans))
         check_tensors(weights, network.state_dict())
         network.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)

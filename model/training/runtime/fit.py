@@ -13,9 +13,11 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from model.errors import RunError
 from model.training.runtime.checkpoints import BEST, CHECKPOINTS, LAST, step_of
 from model.training.runtime.draws import StepDraws
 from model.training.runtime.length import RunLength
@@ -79,7 +81,7 @@ def fit(
 
     Raises:
         DeviceError, InputError: see `check_trainer`.
-        RunError: the training diverged.
+        RunError: the training diverged, or the process was told to stop (SIGTERM).
     """
     check_trainer(optimiser, trainer, validation=validation is not None)
     folder = experiment / CHECKPOINTS
@@ -98,7 +100,11 @@ def fit(
         loop, checkpoints = make_loop(
             length, optimiser, trainer, experiment, start, seed, progress, validated=validation is not None
         )
-        loop.fit(module, draws, cases, ckpt_path=last if start else None, weights_only=True)
+        try:
+            loop.fit(module, draws, cases, ckpt_path=last if start else None, weights_only=True)
+        except SIGTERMException as error:
+            # Lightning would end the process as if all were done.
+            raise RunError("the training was told to stop", hint="start it again: it goes on where it was") from error
     best_loss = checkpoints.best_loss if math.isfinite(checkpoints.best_loss) else None
     done = {"steps": loop.global_step, "best_loss": best_loss}
     if loop.is_global_zero:

@@ -95,6 +95,8 @@ def silence_lightning() -> None:
         "Checkpoint directory .* exists and is not empty",
         "You defined a `validation_step` but have no `val_dataloader`",
         "isinstance\\(treespec, LeafSpec\\)",
+        # Every process measures all validation cases.
+        "It is recommended to use `self.log\\(.*sync_dist=True",
     ):
         warnings.filterwarnings("ignore", message=f".*{message}")
     # It advertises, and lists processors that are not there.

@@ -15,6 +15,7 @@ from model.training.runtime.loss_table import LossTable
 from model.training.runtime.monitor import VALIDATION_LOSS, StepOutput, step_loss
 
 TRAINING_TABLE, VALIDATION_TABLE = "training.csv", "validation.csv"
+LEARNING_RATE = "learning_rate"
 _SMOOTHING = 0.98
 _LOST = 20
 
@@ -55,8 +56,12 @@ class WriteTables(Callback):
                 name: LossTable(self.folder / name, self.start) for name in (TRAINING_TABLE, VALIDATION_TABLE)
             }
 
+    def on_train_batch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: object) -> None:
+        """Have the learning rate logged that the step is made with; the schedule moves on before the step ends."""
+        module.log(LEARNING_RATE, float(trainer.optimizers[0].param_groups[0]["lr"]))
+
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: object) -> None:
-        """Write the row of a step, with the learning rate that the step was made with."""
+        """Write the row of a step."""
         if self.tables:
             self.tables[TRAINING_TABLE].add(trainer.global_step, _figures(trainer.callback_metrics, validation=False))
 

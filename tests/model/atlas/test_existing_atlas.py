@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from bundle_fixtures import LANDMARKS, describe, make_images, make_network, sphere, sphere_atlas, write_sphere_bundle
+from bundle_fixtures import LANDMARKS, describe, sphere, sphere_atlas, write_sphere_bundle
+from published_case import make_images, make_network
 
 from model.atlas.existing import atlas_of_bundle
 from model.atlas.groupwise import fit_group

@@ -175,7 +175,7 @@ def test_segnet_gives_its_masks_and_their_surfaces(cochlear: Cochlear, case: Cas
             assert mesh.signed_volume == pytest.approx(expected.signed_volume, rel=1e-4)
             inside = np.pad(mask, 1)
             near = np.round(mesh.vertices).astype(int) + 1
-            steps = [inside[tuple((near + step).T)] for step in np.ndindex(3, 3, 3) for step in [np.array(step) - 1]]
+            steps = [inside[tuple((near + step).T)] for step in np.array(list(np.ndindex(3, 3, 3))) - 1]
             assert np.any(steps, axis=0).all()
             assert not np.all(steps, axis=0).any()
     assert set(np.unique(labels)) <= {0, 1, 2, 3, 4}

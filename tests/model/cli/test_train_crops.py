@@ -44,6 +44,19 @@ class = "segnet"
 base_width = 4
 """
 
+COARSE_TO_FINE = """
+name = "unnamed"
+[network]
+class = "coarse_to_fine"
+samples = 16
+widths = [8, 8]
+passes = 2
+[loss]
+point_to_point = 1.0
+dice = 0.2
+dice_by = "surface"
+"""
+
 COMMON = """
 [optimiser]
 optimiser = "adam"
@@ -196,6 +209,22 @@ def test_segnet_is_trained_by_the_same_command(
     ran = cochlear("segment", place.images / "ear0.nii.gz", "--out", tmp_path / "r", "--bundle", place.out / "net")
     assert ran.code == 0, ran.err
     assert (tmp_path / "r" / "masks" / "labels.nii.gz").is_file()
+
+
+def test_a_coarse_to_fine_network_is_trained_by_the_same_command(
+    monkeypatch: pytest.MonkeyPatch, cochlear: Cochlear, tmp_path: Path
+) -> None:
+    place = Workplace(tmp_path)
+    place.config.write_text(COARSE_TO_FINE + COMMON)
+    assert model_train(monkeypatch, *place.options("net"), "--epochs", "12") == 0
+    rows = table(tmp_path / "experiments" / "net" / "log" / "training.csv")
+    before, after = (np.array([float(row[name]) for row in rows[-8:]]) for name in ("before", "after"))
+    assert after.mean() < 0.9 * before.mean()
+    assert load_bundle(place.out / "net").manifest.network.parameters["region"] == [4, 27]
+    ran = cochlear("segment", place.images / "ear0.nii.gz", "--out", tmp_path / "r", "--bundle", place.out / "net")
+    assert ran.code == 0, ran.err
+    mesh = read_mesh(tmp_path / "r" / "meshes" / "labyrinth.vtk")
+    assert np.linalg.norm(mesh.vertices.mean(0) / SPACING_MM - SIX["ear0"].vertices()["labyrinth"].mean(0)) < 3
 
 
 def test_a_case_with_masks_may_be_the_atlas_and_points_may_be_pickled(

@@ -186,11 +186,21 @@ def test_every_drawn_point_is_a_point_of_its_side() -> None:
         {"chamfer": 1, "lncc_window": 4},
         {"chamfer": 1, "chamfer_points": 0},
         {"chamfer": 1, "surprise": 1},
+        {"chamfer": 1, "dice_by": "surface"},
+        {"dice": 1, "dice_by": "volume"},
     ],
 )
 def test_weights_that_make_no_loss_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
         LossWeights(**values)  # type: ignore[arg-type]
+
+
+def test_a_setting_left_alone_is_not_stated() -> None:
+    """Records of runs that were begun without it stay equal."""
+    assert "dice_by" not in LossWeights(dice=1).model_dump(mode="json")
+    chosen = LossWeights(dice=1, dice_by="surface")
+    assert chosen.model_dump(mode="json")["dice_by"] == "surface"
+    assert LossWeights(**chosen.model_dump()) == chosen
 
 
 def test_the_loss_moves_every_point_by_descent() -> None:

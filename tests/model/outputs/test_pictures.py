@@ -48,3 +48,14 @@ def test_glass_lets_through_what_lies_behind_it() -> None:
     assert after[50, 50, 1] > before[1]
     assert after[50, 85, 1] > 0
     assert after[2, 2].max() == 0
+
+
+def test_vertices_have_colours_of_their_own() -> None:
+    view = View.towards((0, 0, 1), (0, 1, 0), np.array([[-6.0, -6, -6], [6, 6, 6]]), 100, 100, 0.0)
+    ball = sphere(5.0)
+    right = ball.vertices[:, :1] > 0
+    canvas = Canvas(view, (0, 0, 0))
+    canvas.draw_solid(ball, np.where(right, [[0, 0, 255]], [[255, 0, 0]]).astype(np.uint8))
+    left_pixel, right_pixel = canvas.pixels().astype(int)[50, [30, 70]]
+    assert left_pixel[0] > left_pixel[2] + 50
+    assert right_pixel[2] > right_pixel[0] + 50

@@ -145,6 +145,7 @@ def test_other_tensors_are_refused_by_name(tmp_path: Path, tensor: torch.Tensor)
 
 def test_objects_beside_the_tensors_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "best.pth"
+    content: object
     for content in ({"model": {"a": Path}}, {"model": {"a": 1}}, {"model": [VALUES]}, [VALUES], VALUES, {"other": {}}):
         torch.save(content, path)
         with pytest.raises(ReleaseError, match="tensors"):

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from bundle_fixtures import sphere
 from map_bundles import (
     CROP_AFFINE,
     registration_map,
@@ -18,6 +19,7 @@ from map_bundles import (
     write_registration_bundle,
     write_segmentation_bundle,
 )
+from published_case import formula_values
 from support import shared_path
 from threshold_maps import save_map
 
@@ -25,13 +27,17 @@ from model.bundle import find_bundle, load_bundle
 from model.errors import BundleError, ReleaseError, RunError
 from model.meshes.mesh import SurfaceMesh
 from model.meshes.published import decode_published
+from model.networks.published import PublishedRegistrationNet
+from model.networks.segnet import PublishedSegNet
 from model.outputs.patient_masks import patient_masks
 from model.release.importer import import_release
 from model.reproduce.predictors import predictor_of_bundle
+from model.reproduce.registration import RegistrationMaps
 from model.reproduce.run import Reproduced, reproduce
+from model.reproduce.segmentation import SegmentationMaps
 from model.request import check_request
 from model.segmentation import Segmenter
-from model.structures import STRUCTURE_IDS, STRUCTURES
+from model.structures import LABYRINTH, STRUCTURE_IDS, STRUCTURES
 
 CPU = torch.device("cpu")
 Writer = Callable[[Path, str], Path]
@@ -94,8 +100,10 @@ def test_registration_and_segmentation_tell_maps_that_cannot_be_theirs(tmp_path:
         for shape in ((5, 28, 32, 36), (4, 32, 28, 36), (28, 32, 36, 4), (28, 32, 36), (4, 28, 32, 36, 1)):
             with pytest.raises(ReleaseError, match="4 x 28 x 32 x 36, channels first"):
                 predictor.check_shape(shape)
+        assert isinstance(predictor, RegistrationMaps | SegmentationMaps)
+        run = predictor.field if isinstance(predictor, RegistrationMaps) else predictor.probability
         with pytest.raises(RunError, match="finite"):
-            predictor.predict(np.full((4, 28, 32, 36), np.inf, np.float32))
+            run(np.full((4, 28, 32, 36), np.inf, np.float32))
 
 
 def test_bundles_without_published_maps_are_refused(tmp_path: Path) -> None:
@@ -114,6 +122,40 @@ def test_fingerprint_tells_networks_and_methods_of_reading_apart(tmp_path: Path)
     assert one != other
 
 
+@torch.no_grad()
+def test_maps_of_other_weights_are_refused() -> None:
+    """More channels than the 27 values a convolution sees: then most maps cannot be its output."""
+    grid = (8, 10, 12)
+    ear, atlas = formula_values("ear", (1, 1, *grid), 0.9), formula_values("atlas", (1, 1, *grid), 0.9)
+    networks = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        networks.append(
+            (PublishedSegNet(base_width=32).eval(), PublishedRegistrationNet(base_width=32, levels=1).eval())
+        )
+    (segnet, registration), (other_segnet, other_registration) = networks
+    masks = SegmentationMaps(
+        segnet, STRUCTURE_IDS, method="segnet", spacing_mm=0.2, grid=grid, pieces="all", device=CPU
+    )
+    carried = RegistrationMaps(
+        registration,
+        {LABYRINTH.id: sphere((4, 5, 6), 2.0)},
+        method="p2p",
+        spacing_mm=0.2,
+        grid=grid,
+        sampler="published",
+        device=CPU,
+        atlas_input=atlas[0].numpy(),
+    )
+    masks.predict(segnet.encoder_upper.first(ear)[0].numpy())
+    carried.predict(registration.first_activation(ear, atlas)[0].numpy())
+    with pytest.raises(ReleaseError, match="does not come from these weights"):
+        masks.predict(other_segnet.encoder_upper.first(ear)[0].numpy())
+    for wrong in (other_registration.first_activation(ear, atlas), registration.first_activation(ear, -atlas)):
+        with pytest.raises(ReleaseError, match="does not come from these weights"):
+            carried.predict(wrong[0].numpy())
+
+
 @pytest.mark.parametrize(
     ("method", "experiment"),
     [("chamfer", "Exp_task16-kcl-chamfer-reg4p0-post_1"), ("p2p", "Exp_task06-kcl-p2p-reg4p0-post_1")],
@@ -122,7 +164,14 @@ def test_published_vertices(tmp_path: Path, method: str, experiment: str) -> Non
     release = shared_path("release")
     atlas = release / "data" / "atlas"
     bundle = import_release(release / "checkpoints" / experiment, atlas, method=method, name="a", to=tmp_path)
-    reproduced(bundle, release / "data" / "activation_maps", tmp_path)
+    maps = (tmp_path / "maps", release / "data" / "activation_maps")
+    maps[0].mkdir()
+    for name in ("chamfer", "p2p"):
+        (maps[0] / f"{name}.nii.gz").symlink_to(maps[1] / name / "case01.nii.gz")
+    mixed = reproduced(bundle, maps[0], tmp_path / "mixed")
+    assert mixed.done == [method]
+    assert "these weights" in str(*mixed.failed.values())
+    reproduced(bundle, maps[1], tmp_path)
     meshes = read_meshes(tmp_path, method, "case01")
     assert tuple(meshes) == STRUCTURE_IDS
     with np.load(release / "expected.npz") as expected:

@@ -13,6 +13,7 @@ from tiny_training import GRID, REGION, SAMPLES, SPACING_MM, STRUCTURE, atlas_im
 from torch.utils.data import default_collate
 
 from model.errors import InputError
+from model.losses.occupancy import soft_occupancy
 from model.masks.voxelize import voxelize
 from model.meshes.mesh import SurfaceMesh
 from model.networks.coarse_to_fine import CoarseToFineNet
@@ -141,6 +142,33 @@ def test_the_published_loss_on_crops(whole: bool) -> None:
         true = torch.cat(list(item["points"].values()))
         expected += 0.5 * brute_chamfer(moved.numpy(), true.double().numpy())
     assert float(loss.detach()) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_dice_may_be_that_of_the_moved_surfaces(whole: bool) -> None:
+    loss = {"dice": 1.0, "dice_by": "surface", "smoothness": 4.0}
+    config = TrainingConfig.model_validate({**PUBLISHED, "loss": loss})
+    torch.manual_seed(0)
+    network = PublishedRegistrationNet(base_width=4, levels=1).train()
+    module = RegistrationTraining(network, atlas_image(), meshes(), config, spacing_mm=0.2, steps=10)
+    found = logged(module)
+    batch = collate_crops(crop_items(np.random.default_rng(0), whole=whole))
+    module.training_step(batch, 0).backward()
+    assert float(network.get_parameter("field_bias").grad.abs().max()) > 0  # type: ignore[union-attr]
+
+    with torch.no_grad():
+        ddf = network(batch["image"], torch.from_numpy(atlas_image())[None, None].expand(2, -1, -1, -1, -1))
+    expected = []
+    for number in range(2):
+        for channel, mesh in enumerate(meshes().values()):
+            vertices = torch.from_numpy(mesh.vertices)
+            moved = vertices + sample_field(ddf[number].double(), vertices, "published")
+            inside = soft_occupancy(moved[None], torch.from_numpy(mesh.triangles).long(), (GRID,) * 3)[0].numpy()
+            true = batch["masks"][number, channel].numpy()
+            expected.append(1 - 2 * (inside * true).sum() / (inside + true).sum())
+    assert found["dice"] == pytest.approx(np.mean(expected), rel=1e-3)
+    # What is thrown out of the crop neither stops the run nor makes its loss no number.
+    assert torch.isfinite(module.surface_masks(1e4 * torch.randn(1, sum(module.counts.values()), 3))).all()  # type: ignore[misc]
 
 
 def test_images_and_masks_are_compared_on_the_atlas_by_either_network() -> None:

@@ -60,6 +60,12 @@ def test_a_run_keeps_best_and_last_and_draws_and_logs(tmp_path: Path) -> None:
     board = EventAccumulator(str(tmp_path / "log")).Reload()
     logged = [event.value for event in board.Scalars("loss")]
     np.testing.assert_allclose(logged, column(tmp_path / "log" / "training.csv", "loss"), rtol=1e-6)
+    rates = column(tmp_path / "log" / "training.csv", "learning_rate")
+    # One cycle in torch's way: the rate of the first step is a twenty-fifth of the largest.
+    assert rates[0] == pytest.approx(5e-3 / 25, rel=1e-6)
+    assert max(rates) == pytest.approx(5e-3, rel=0.05)
+    assert rates[-1] < rates[-2] < max(rates)
+    np.testing.assert_allclose([event.value for event in board.Scalars("learning_rate")], rates, rtol=1e-6)
 
 
 def test_the_average_is_that_of_the_weights_after_every_step(tmp_path: Path) -> None:

@@ -60,6 +60,15 @@ def test_a_killed_run_goes_on_to_the_same_losses(tmp_path: Path) -> None:
     assert tables(tmp_path / "whole")[0].startswith(first[0])
 
 
+def test_a_run_told_to_stop_has_failed_and_goes_on(tmp_path: Path) -> None:
+    stopped = run_process(tiny_config(), tmp_path / "told", kill_at=8, how="SIGTERM")
+    assert stopped.returncode == 1
+    assert b"RunError: the training was told to stop" in stopped.stderr
+    run(tiny_config(), tmp_path / "told")
+    run(tiny_config(), tmp_path / "whole")
+    assert tables(tmp_path / "told") == tables(tmp_path / "whole")
+
+
 def test_another_seed_gives_other_losses(tmp_path: Path) -> None:
     runs = [tiny_config(), tiny_config().model_copy(update={"seed": 1})]
     for number, config in enumerate(runs):

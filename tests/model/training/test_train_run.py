@@ -14,6 +14,7 @@ from ear_fixtures import read_truth
 from model.atlas.build import Atlas
 from model.atlas.labelled_ears import LabelledEar, read_labelled_ear
 from model.bundle import Bundle, load_bundle, verify_bundle
+from model.errors import InputError
 from model.geometry.landmarks import Side
 from model.meshes.mesh import SurfaceMesh
 from model.networks.coarse_to_fine import CoarseToFineNet
@@ -97,6 +98,24 @@ def test_a_run_goes_on_where_it_stopped_and_ends_in_a_bundle(
     assert run(stop_at=0.0) == folder  # finished already
     assert told == []
     check_bundle(folder, atlas, shipped_bundle, saved["state_dict"])
+
+
+def test_dice_of_surfaces_needs_whole_surfaces(
+    ear: LabelledEar, atlas: Atlas, shipped_bundle: Bundle, tmp_path: Path
+) -> None:
+    run = config(1).model_dump(mode="json") | {"loss": {"dice": 1.0, "dice_by": "surface"}}
+    run["network"] = {"samples": 16, "widths": [8, 8], "finest": 1, "passes": 2}
+    with pytest.raises(InputError, match="whole surfaces"):
+        train(
+            [ear],
+            atlas,
+            shipped_bundle.frame,
+            TrainingConfig.model_validate(run),
+            tmp_path / "experiment",
+            tmp_path / "bundles",
+            lambda text, done: None,
+        )
+    assert not (tmp_path / "experiment").exists()
 
 
 def check_bundle(folder: Path, atlas: Atlas, shipped_bundle: Bundle, trained: Mapping[str, torch.Tensor]) -> None:

@@ -121,11 +121,10 @@ def test_files_written_by_the_package_are_read(tmp_path: Path) -> None:
     trainer = trainers.nnUNetTrainerV2("plans.pkl", 0, str(tmp_path), str(tmp_path))
     trainer.process_plans(make_plans())
     trainer.initialize_network()
-    trainer.initialize_optimizer_and_scheduler()
     for losses in (trainer.all_tr_losses, trainer.all_val_losses, trainer.all_val_eval_metrics):
         losses.append(np.mean([0.5, 0.25]))
     trainer.best_val_eval_criterion_MA = np.float64(0.75)
-    trainer.save_checkpoint(str(tmp_path / "model_best.model"))
+    trainer.save_checkpoint(str(tmp_path / "model_best.model"), save_optimizer=False)
     state = {name: value.detach() for name, value in trainer.network.state_dict().items()}
     activation = first_layer(state, make_image((8, 24, 20)))
     trainer.network.conv_blocks_context[0].blocks[0].conv = nn.Identity()

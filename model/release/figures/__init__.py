@@ -1,0 +1,1 @@
+"""The published results, worked out again from folders of meshes and masks in the published layout."""
