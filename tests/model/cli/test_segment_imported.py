@@ -126,8 +126,8 @@ def test_vertices_are_those_of_the_published_program(
         covered = np.zeros(mask.shape)
         fractions, box = coverage(part, (mask.shape[0], mask.shape[1], mask.shape[2]))
         covered[box] = fractions
-        decided = np.abs(covered - 0.5) > 0.02  # rays run along other axes than in the program
-        assert decided.mean() > 0.95
+        decided = np.abs(covered - 0.5) > 0.06  # rays run along other axes than in the program
+        assert np.count_nonzero(~decided & mask) < 0.1 * mask.sum()
         np.testing.assert_array_equal(mask[decided], covered[decided] > 0.5)
     assert json.loads((tmp_path / "out" / "report.json").read_text())["model"]["name"] == method
 
@@ -193,7 +193,7 @@ def test_raw_ct_with_landmarks_runs(cochlear: Cochlear, method: str, tmp_path: P
     assert ran.code == 0, ran.err
     report = json.loads((out / "report.json").read_text())
     assert (report["alignment"]["method"], report["alignment"]["residual_mm"] < 0.1) == ("landmarks", True)
-    mask = open_nifti(out / "masks" / "labyrinth.nii.gz")
+    mask = open_nifti(out / "masks" / "labels.nii.gz")
     image = open_nifti(ear.image)
     assert mask.shape == image.shape
     np.testing.assert_allclose(mask.affine, image.affine, atol=1e-5)
