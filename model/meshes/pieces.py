@@ -19,8 +19,7 @@ def largest_piece(mesh: SurfaceMesh) -> SurfaceMesh:
     faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     largest = int(np.argmax(np.bincount(pieces, np.linalg.norm(faces, axis=1))))
     kept = mesh.triangles[pieces == largest]
-    used, triangles = np.unique(kept, return_inverse=True)
+    used, inverse = np.unique(kept, return_inverse=True)
+    triangles = inverse.reshape(-1, 3).astype(np.int32)
     data = {name: values[used] for name, values in mesh.point_data.items()}
-    return replace(
-        mesh, vertices=mesh.vertices[used], triangles=triangles.reshape(-1, 3).astype(np.int32), point_data=data
-    )
+    return replace(mesh, vertices=mesh.vertices[used], triangles=triangles, point_data=data)
