@@ -1,8 +1,7 @@
 """Where the files of the published nnU-Nets lie, and of which structures they are.
 
 Three networks were trained, one a task. The folder of checkpoints holds them as nnU-Net writes its results,
-`.../3d_fullres/Task602_<name>/nnUNetTrainerV2__nnUNetPlansv2.1/fold_0/model_best.model` and `.pkl`. Their activation
-maps are named `<case>_0000.nii.gz`, as nnU-Net names its images.
+`.../3d_fullres/Task602_<name>/nnUNetTrainerV2__nnUNetPlansv2.1/fold_0/model_best.model` and `.pkl`.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ PLANS_FILE = "model_best.model.pkl"
 POSTPROCESSING_FILE = "postprocessing.json"
 
 _FOLDS = ("fold_0", "all")
-_ENDING = "_0000.nii.gz"
 
 
 def find_task(root: Path, task: int) -> Path:
@@ -58,22 +56,3 @@ def find_fold(folder: Path) -> Path:
     raise ReleaseError(
         "the nnU-Net is missing", expected=f"{WEIGHTS_FILE} and {PLANS_FILE}", hint="name the folder of its fold"
     )
-
-
-def activation_maps(folder: Path) -> dict[str, Path]:
-    """Give the activation maps of a folder by case, sorted; names with and without nnU-Net's `_0000`.
-
-    Raises:
-        ReleaseError: there are none, or two of one case.
-    """
-    found: dict[str, Path] = {}
-    for file in sorted(folder.glob("*.nii.gz")):
-        case = file.name.removesuffix(_ENDING) if file.name.endswith(_ENDING) else file.name.removesuffix(".nii.gz")
-        if case in found:
-            raise ReleaseError(
-                "a case has two activation maps", expected="one", found=f"{found[case].name}, {file.name}"
-            )
-        found[case] = file
-    if not found:
-        raise ReleaseError("there are no activation maps", expected=f"files <case>{_ENDING}", found="none")
-    return found

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from model.errors import ReleaseError
-from model.release.nnunet.files import TASKS, activation_maps, find_fold, find_task
+from model.release.nnunet.files import TASKS, find_fold, find_task
 from model.structures import STRUCTURE_IDS
 
 
@@ -43,15 +43,3 @@ def test_fold_is_the_folder_or_its_first(tmp_path: Path) -> None:
     assert find_fold(tmp_path) == find_fold(tmp_path / "all") == tmp_path / "all"
     touch(tmp_path, "fold_0/model_best.model", "fold_1/model_best.model")
     assert find_fold(tmp_path) == tmp_path / "fold_0"
-
-
-def test_maps_are_named_by_case(tmp_path: Path) -> None:
-    with pytest.raises(ReleaseError, match="no activation maps"):
-        activation_maps(tmp_path)
-    touch(tmp_path, "b_LEFT_0000.nii.gz", "a_0000_RIGHT.nii.gz", "notes.txt")
-    found = activation_maps(tmp_path)
-    assert list(found) == ["a_0000_RIGHT", "b_LEFT"]
-    assert found["b_LEFT"] == tmp_path / "b_LEFT_0000.nii.gz"
-    touch(tmp_path, "b_LEFT.nii.gz")
-    with pytest.raises(ReleaseError, match="two activation maps"):
-        activation_maps(tmp_path)
