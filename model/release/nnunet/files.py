@@ -1,8 +1,7 @@
 """Where the files of the published nnU-Nets lie, and of which structures they are.
 
 Three networks were trained, one a task. The folder of checkpoints holds them as nnU-Net writes its results,
-`.../3d_fullres/Task602_<name>/nnUNetTrainerV2__nnUNetPlansv2.1/fold_0/model_best.model` and `.pkl`. Their activation
-maps are named `<case>_0000.nii.gz`, as nnU-Net names its images.
+`.../3d_fullres/Task602_<name>/nnUNetTrainerV2__nnUNetPlansv2.1/fold_0/model_best.model` and `.pkl`.
 """
 
 from __future__ import annotations
