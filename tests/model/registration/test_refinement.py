@@ -90,12 +90,12 @@ def test_restraint_holds_back() -> None:
 
 
 def test_what_is_held_moves_less_than_what_is_drawn() -> None:
-    """A ball within the ball stays nearly where it is, while the surface around it goes to its edge."""
+    """A ball within the ball stays nearly where it is, while the surface around it goes most of the way to its edge."""
     shift = np.array([2.0, 0.0, -1.0])
     start = sphere(RADIUS, CENTRE + shift, level=4)
     held = sphere(3.0, CENTRE + shift, level=2).vertices.astype(np.float32)
     moves = []
-    for options in (OPTIONS, replace(OPTIONS, hold=0.5)):
+    for options in (OPTIONS, replace(OPTIONS, hold=0.1)):
         levels = refine(ball_image(), everywhere(), start, all_reliable(start), held, SPACING_MM, options)
         ddf = then_control_grids(torch.zeros(3, *SHAPE), levels)
         inner, outer = (
@@ -104,8 +104,8 @@ def test_what_is_held_moves_less_than_what_is_drawn() -> None:
         )
         moves.append((inner, outer))
     (free_inner, free_outer), (held_inner, held_outer) = moves
-    assert held_inner < 0.5 * free_inner
-    assert held_outer > 0.7 * free_outer
+    assert held_inner < 0.1 * free_inner
+    assert held_outer > 0.55 * free_outer
 
 
 def test_a_sphere_in_the_right_place_stays() -> None:
