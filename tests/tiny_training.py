@@ -95,7 +95,19 @@ def tiny_config(**sections: dict[str, Any]) -> TrainingConfig:
 
 
 def run(config: TrainingConfig, experiment: Path, stop_at: int = -1, how: str = "") -> FitResult:
-    """Train; at step `stop_at`, stop by an error or by the signal `how`."""
+    """Train; at step `stop_at`, stop by an error or by the signal `how`.
+
+    On one thread, as in a process of its own: the order of sums depends on the number of threads.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _run(config, experiment, stop_at, how)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _run(config: TrainingConfig, experiment: Path, stop_at: int, how: str) -> FitResult:
     torch.manual_seed(config.seed)
     network = CoarseToFineNet(grid=GRID, region=REGION, samples=SAMPLES, widths=(8,), finest=0, passes=2)
     length = run_length(config.optimiser, config.trainer, CASES)
