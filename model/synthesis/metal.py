@@ -35,6 +35,7 @@ _FWHM = 2.355
 _FADE_MM = 1.7
 _LEAST_PATH_MM = 1e-6
 _LEAST_LOSS = 1e-5
+_LEAST_INTENSITY, _LEAST_COUNTS = np.float32(1e-6), np.float32(1e-3)
 _ELECTRONIC_COUNTS = 10.0
 
 
@@ -169,6 +170,8 @@ def _logarithm(intensity: Float32Array, counts: Float32Array, rng: np.random.Gen
         counts: (n,) photons of the same rays without metal.
         rng: source of the noise.
     """
+    # Rounding in the blur may leave a ray behind thick metal nothing, or less.
+    intensity, counts = np.maximum(intensity, _LEAST_INTENSITY), np.maximum(counts, _LEAST_COUNTS)
     with_metal = counts * intensity
     extra = 1.0 / with_metal - 1.0 / counts
     extra += _ELECTRONIC_COUNTS**2 * (1.0 / with_metal**2 - 1.0 / counts**2)

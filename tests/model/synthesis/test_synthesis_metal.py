@@ -16,7 +16,7 @@ from model.synthesis.distance import inside
 from model.synthesis.electrode import ElectrodeArray, insert_array
 from model.synthesis.grid import Float32Array, RenderGrid
 from model.synthesis.implant import implant_into, metal_mask
-from model.synthesis.metal import MetalParameters, metal_artifact
+from model.synthesis.metal import MetalParameters, _logarithm, metal_artifact
 from model.synthesis.scan import ScanFrame, Slices
 from model.synthesis.sections import scala_sections
 from model.synthesis.sinogram import Surrounding
@@ -236,3 +236,12 @@ def test_the_array_is_partly_in_the_scala_mask(toy_atlas: dict[str, SurfaceMesh]
     mask = inside(toy_atlas["scala_tympani"], RenderGrid(1))
     covered = metal_mask(array, RenderGrid(1))
     assert 0.2 < (mask & covered).sum() / covered.sum() <= 1.0
+
+
+def test_rays_that_nothing_passes_have_a_logarithm() -> None:
+    intensity = np.array([0.5, 0.0, -1e-3, 1e-9], dtype=np.float32)
+    counts = np.array([1e5, 1e5, 1e5, 0.0], dtype=np.float32)
+    line = _logarithm(intensity, counts, np.random.default_rng(0))
+    assert np.isfinite(line).all()
+    assert line[0] == pytest.approx(np.log(2), abs=0.1)
+    assert (line[1:] > 5).all()
