@@ -12,8 +12,10 @@ import anyio.to_thread
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
+from api.access.caller import Caller, Reader, Submitter
 from api.context import Context, ContextOf
 from api.problems import ServiceError
+from api.request_id import request_id_of
 from api.schemas import Job, JobPage, problem_responses
 from api.submission import accept, check_upload
 from api.uploads import receive_upload
@@ -80,7 +82,7 @@ _FORM: Mapping[str, Any] = {
     openapi_extra=dict(_FORM),
     summary="Submit an ear",
 )
-async def submit(request: Request, context: ContextOf) -> Response:
+async def submit(request: Request, context: ContextOf, caller: Submitter) -> Response:
     """Take an image, check all of it, and queue the job.
 
     The answer names the job in `Location`; ask there until its state is final.
@@ -91,7 +93,7 @@ async def submit(request: Request, context: ContextOf) -> Response:
     try:
         upload = await receive_upload(request, target, settings.max_upload_bytes)
         submission = await anyio.to_thread.run_sync(check_upload, upload, settings, limiter=_checks)
-        record = await anyio.to_thread.run_sync(accept, context, submission, target)
+        record = await anyio.to_thread.run_sync(accept, context, submission, target, caller, request_id_of(request))
         job = await anyio.to_thread.run_sync(_job, context, record, request)
     finally:
         target.unlink(missing_ok=True)
@@ -102,20 +104,21 @@ async def submit(request: Request, context: ContextOf) -> Response:
 def list_jobs(
     request: Request,
     context: ContextOf,
+    caller: Reader,
     limit: Annotated[int, Query(ge=1, le=100, description="How many jobs at most.")] = 20,
     before: Annotated[int | None, Query(ge=0, description="Continue a list; taken from `next`.")] = None,
 ) -> JobPage:
     """Give jobs, latest first, page by page."""
-    records = context.store.page(limit, before)
+    records = context.store.page(limit, before, caller.owner)
     jobs = [_job(context, record, request) for record in records]
-    more = len(records) == limit and context.store.page(1, records[-1].sequence)
+    more = len(records) == limit and context.store.page(1, records[-1].sequence, caller.owner)
     return JobPage(jobs=jobs, next=f"{_base(request)}?limit={limit}&before={records[-1].sequence}" if more else None)
 
 
 @router.get("/{job_id}", response_model=Job, responses=problem_responses(404, 503), summary="Look at a job")
-def show(request: Request, context: ContextOf, job_id: JobId) -> Response:
+def show(request: Request, context: ContextOf, caller: Reader, job_id: JobId) -> Response:
     """Give a job; with `If-None-Match` 304 while nothing has changed, and `Retry-After` while it is not finished."""
-    record = find_job(context, job_id)
+    record = find_job(context, caller, job_id)
     job = _json(_job(context, record, request))
     response = JSONResponse(job)
     tag = f'"{hashlib.sha256(bytes(response.body)).hexdigest()}"'
@@ -136,28 +139,28 @@ def show(request: Request, context: ContextOf, job_id: JobId) -> Response:
     },
     summary="Cancel or erase a job",
 )
-def remove(request: Request, context: ContextOf, job_id: JobId) -> Response:
+def remove(request: Request, context: ContextOf, caller: Submitter, job_id: JobId) -> Response:
     """Cancel a job that is not finished; erase one that is."""
+    find_job(context, caller, job_id)
     canceled = lifecycle.request_cancel(context.store, job_id)
     if canceled is not None:
         if canceled.state.finished:
             context.artifacts.erase(job_id)
         return JSONResponse(_json(_job(context, canceled, request)), 202, _RETRY_AFTER)
-    find_job(context, job_id)
     # The record goes first: whoever still sees it finds the files, and files left by a crash here are swept up.
     context.store.remove(job_id)
     context.artifacts.erase(job_id)
     return Response(status_code=204)
 
 
-def find_job(context: Context, job_id: str) -> JobRecord:
-    """Give the record of a job.
+def find_job(context: Context, caller: Caller, job_id: str) -> JobRecord:
+    """Give the record of a job of this caller.
 
     Raises:
-        ServiceError: when there is none.
+        ServiceError: when there is none; a job of somebody else is answered in the same words.
     """
     record = context.store.get(job_id)
-    if record is None:
+    if record is None or not caller.may_see(record):
         raise ServiceError("no-such-job", "There is no such job", "no job has this id, or it was erased")
     return record
 

@@ -35,6 +35,7 @@ _STATUS: Mapping[str, int] = {
     "device-unavailable": 500,
     "run-failed": 500,
     "invalid-settings": 500,
+    "forbidden": 403,
     "malformed-upload": 400,
     "upload-too-large": 413,
     "unsupported-media-type": 415,

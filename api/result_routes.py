@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from api.access.caller import Caller, Reader
 from api.context import Context, ContextOf
 from api.job_routes import JobId, find_job, matches
 from api.problems import ServiceError
@@ -55,13 +56,13 @@ def _binary(media_type: str) -> dict[int | str, dict[str, Any]]:
     return {200: {"description": "The file.", "content": content}, 304: {"description": "Unchanged."}, **_PROBLEMS}
 
 
-def _finished_job(context: Context, job_id: str) -> JobRecord:
+def _finished_job(context: Context, caller: Caller, job_id: str) -> JobRecord:
     """Give a job whose results are there.
 
     Raises:
         ServiceError: when there is no such job, or it has no results (yet, or any more).
     """
-    record = find_job(context, job_id)
+    record = find_job(context, caller, job_id)
     if record.state is JobState.EXPIRED:
         raise ServiceError("job-expired", "The job has expired", "the results were erased after their time")
     if record.state is not JobState.SUCCEEDED:
@@ -116,9 +117,9 @@ def _no_such_result(expected: str, detail: str = "the job has no such file") -> 
 def _add_file_route(name: str, summary: str) -> None:
     """Add the route of a file of a fixed name."""
 
-    def file(request: Request, context: ContextOf, job_id: JobId) -> Response:
+    def file(request: Request, context: ContextOf, caller: Reader, job_id: JobId) -> Response:
         """Give the file."""
-        return _stored(request, context, _finished_job(context, job_id), name)
+        return _stored(request, context, _finished_job(context, caller, job_id), name)
 
     router.add_api_route(
         f"/{name}",
@@ -146,6 +147,7 @@ for _name, _summary in _FILES.items():
 def mesh(
     request: Request,
     context: ContextOf,
+    caller: Reader,
     job_id: JobId,
     structure: str,
     form: str,
@@ -158,7 +160,7 @@ def mesh(
     ] = None,
 ) -> Response:
     """Give the surface of one structure, in the format that the suffix names."""
-    record = _finished_job(context, job_id)
+    record = _finished_job(context, caller, job_id)
     name = f"meshes/{structure}.{form}"
     if structure not in STRUCTURE_IDS or form not in MESH_FORMATS:
         raise _no_such_result(f"meshes/{{{','.join(STRUCTURE_IDS)}}}.{{{','.join(MESH_FORMATS)}}}")
@@ -182,6 +184,6 @@ def mesh(
     responses=_binary("application/gzip"),
     summary="The mask of a structure on the grid of the image",
 )
-def mask(request: Request, context: ContextOf, job_id: JobId, structure: str) -> Response:
+def mask(request: Request, context: ContextOf, caller: Reader, job_id: JobId, structure: str) -> Response:
     """Give the mask of a structure, or with `labels` the label map of all."""
-    return _stored(request, context, _finished_job(context, job_id), f"masks/{structure}.nii.gz")
+    return _stored(request, context, _finished_job(context, caller, job_id), f"masks/{structure}.nii.gz")

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 
+from api.access.caller import Reader
 from api.context import Context, ContextOf
 from api.schemas import Check, Health, LinkMap, Model, ModelList, ModelStructure, Readiness
 from model.bundle import bundle_digest, default_checkpoints, find_bundle, list_bundles
@@ -37,7 +38,7 @@ def links(request: Request) -> LinkMap:
 
 
 @router.get("/v1/models", tags=["models"], summary="List models")
-def models(context: ContextOf) -> ModelList:
+def models(context: ContextOf, _: Reader) -> ModelList:
     """Give the model bundles that a job may name."""
     settings = context.settings
     folder = default_checkpoints() if settings.checkpoints is None else settings.checkpoints

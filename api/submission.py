@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from api.access.caller import Caller
 from api.context import Context
 from api.problems import ServiceError
 from api.uploads import Upload
@@ -31,6 +32,7 @@ class Submission:
 
     Attributes:
         bundle: name of the bundle.
+        bundle_digest: SHA-256 of its manifest, which holds those of all other files.
         side: the settled laterality.
         stated_side: the laterality as sent, or None.
         landmarks: the landmarks, or None.
@@ -39,6 +41,7 @@ class Submission:
     """
 
     bundle: str
+    bundle_digest: str
     side: Side
     stated_side: Side | None
     landmarks: Landmarks | None
@@ -63,11 +66,20 @@ def check_upload(upload: Upload, settings: Settings) -> Submission:
     checked = check_request(
         upload.image, landmarks=landmarks, side=side, frame=model.frame, limits=limits, intensity=model.intensity
     )
-    return Submission(bundle, checked.side, side, landmarks, formats, checked.warnings)
+    return Submission(bundle, model.digest, checked.side, side, landmarks, formats, checked.warnings)
 
 
-def accept(context: Context, submission: Submission, image: Path) -> JobRecord:
+def accept(
+    context: Context, submission: Submission, image: Path, caller: Caller, request_id: str | None = None
+) -> JobRecord:
     """Keep the image, make the record, announce the job; all of it or nothing.
+
+    Args:
+        context: the parts of the service.
+        submission: the checked request.
+        image: the received file; it is moved.
+        caller: who sends it.
+        request_id: name of the request.
 
     Raises:
         ServiceError: when too many jobs wait.
@@ -98,6 +110,9 @@ def accept(context: Context, submission: Submission, image: Path) -> JobRecord:
         landmarks=None if submission.landmarks is None else submission.landmarks.to_json(),
         input_name="input.nii.gz" if compressed else "input.nii",
         warnings=submission.warnings,
+        owner=caller.key_id,
+        bundle_digest=submission.bundle_digest,
+        request_id=request_id,
     )
     try:
         context.artifacts.put_input(job_id, record.input_name, image)
@@ -105,7 +120,7 @@ def accept(context: Context, submission: Submission, image: Path) -> JobRecord:
         context.queue.send(job_id)
     except BaseException:
         context.artifacts.erase(job_id)
-        context.store.withdraw(job_id)
+        context.store.withdraw(record)
         raise
     return placed
 

@@ -98,6 +98,12 @@ class JobRecord(BaseModel):
         warnings: remarks for the user.
         failure: why it failed, or None.
         files: published files by name relative to the results.
+        owner: id of the API key it was submitted with; None when access is open.
+        bundle_digest: SHA-256 of the bundle's manifest when the job was accepted.
+        request_id: name of the request that submitted it.
+        traceparent: W3C trace context of that request, or None.
+        batch: id of the batch it belongs to, or None.
+        webhook: address that is told when the job ends, or None.
         lease: who works on it: worker, then a random token of the attempt; None unless running.
         cancel_requested: whether the user asked to stop a running job.
     """
@@ -123,6 +129,12 @@ class JobRecord(BaseModel):
     warnings: tuple[str, ...] = ()
     failure: JobFailure | None = None
     files: dict[str, ResultFile] = {}
+    owner: str | None = None
+    bundle_digest: str | None = None
+    request_id: str | None = None
+    traceparent: str | None = None
+    batch: str | None = None
+    webhook: str | None = None
     lease: str | None = None
     cancel_requested: bool = False
 

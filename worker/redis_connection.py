@@ -1,0 +1,24 @@
+"""The connection to Redis and the names of keys, the same for every part that keeps something there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis import Redis
+
+PREFIX = "cochlear:"
+"""What all keys of the service begin with, so that it can share a server."""
+
+
+def connect(redis_url: str) -> Any:  # noqa: ANN401  (redis-py does not type its commands usefully)
+    """Give a connection pool to the server; a connection is made when first used.
+
+    Args:
+        redis_url: `redis://`, `rediss://` or `unix://` address.
+    """
+    return Redis.from_url(redis_url, decode_responses=True, socket_timeout=10, socket_connect_timeout=5)
+
+
+def key(*parts: str) -> str:
+    """Give the full name of a key."""
+    return PREFIX + ":".join(parts)
