@@ -9,6 +9,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from api import job_routes, problems, result_routes, service_routes
+from api.access.protect import protect
 from api.context import Context
 from api.request_id import RequestIdMiddleware
 from worker.settings import Settings
@@ -39,6 +40,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         """Close the connections at the end."""
         yield
+        await app.state.guard.close()
         context.close()
 
     app = FastAPI(
@@ -50,6 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.context = context
+    app.state.guard = protect(app, context.settings)
     app.add_middleware(RequestIdMiddleware)
     problems.install(app)
     for routes in (service_routes, job_routes, result_routes):
