@@ -5,7 +5,7 @@ PIP_ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test check format clean
+.PHONY: install demo test deployment-test check format clean
 
 install: $(STAMP)
 
@@ -19,6 +19,10 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+# Builds the images, composes the service and breaks it; needs a Docker engine with Compose. Minutes.
+deployment-test: install
+	COCHLEAR_DEPLOYMENT_TESTS=1 $(BIN)/python -m pytest tests/deployment -v
 
 check: install
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Exit with 0 when the API in this container answers, for the health check of its image."""
+"""Exit with 0 when the API in this container answers: the image's health check."""
 
 import os
 import urllib.request

@@ -2,7 +2,7 @@
 
     python docker/check_pins.py constraints.txt [PATTERN ...]
 
-Packages that a pattern matches may have any version: torch itself demands exact ones of those that its CUDA builds need.
+Packages that a pattern matches may have any version: torch itself demands exact ones of what its CUDA builds need.
 """
 
 import re

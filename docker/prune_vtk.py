@@ -15,7 +15,11 @@ import vtkmodules
 folder = Path(vtkmodules.__file__).parent
 for module in sys.argv[1:]:
     importlib.import_module(f"vtkmodules.{module}")
-mapped = {Path(line.split(maxsplit=5)[5]).resolve() for line in Path("/proc/self/maps").read_text().splitlines() if "/" in line}
+mapped = {
+    Path(line.split(maxsplit=5)[5]).resolve()
+    for line in Path("/proc/self/maps").read_text().splitlines()
+    if "/" in line
+}
 removed = 0
 for path in folder.rglob("*"):
     if re.search(r"\.so(\.|$)", path.name) and path.resolve() not in mapped:

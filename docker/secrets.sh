@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes the secrets of docker-compose.yml in docker/secrets, each once: what is there is kept.
+# Makes the secrets of docker-compose.yml in docker/secrets, or the folder that COCHLEAR_SECRETS names, each once: what is
+# there is kept.
 #
 #   docker/secrets.sh
 #
@@ -7,7 +8,7 @@
 # which Compose shows them to as they are.
 set -eu
 
-folder="$(dirname "$0")/secrets"
+folder=${COCHLEAR_SECRETS:-$(dirname "$0")/secrets}
 mkdir -p "$folder"
 chmod 700 "$folder"
 

@@ -4,7 +4,8 @@
 #   docker/stand-ins.sh > stand-ins.env
 #   docker compose --env-file .env --env-file stand-ins.env build
 #
-# It prints the settings that name what it made. It needs root, debootstrap and a running Docker engine, and installs
+# It prints the settings that name what it made, and those by which builds reach the package index the way pip does on
+# this machine: its index, its certificates, its folder of wheels. It needs root, debootstrap and a running Docker engine, and installs
 # nothing on the machine itself. DEBIAN_MIRROR names the mirror; unset, debootstrap takes its own default.
 set -eu
 
@@ -51,5 +52,17 @@ bootstrap redis redis-server
 install -d -o 999 -g 999 "$work/redis/data"
 import redis 7
 
+# pip_option NAME: prints what pip is told on this machine, by its variables or else its files.
+pip_option() {
+    python3 -m pip config list 2> /dev/null | sed -n "s/^[^ =]*\\.$1='\\(.*\\)'$/\\1/p" | head -n 1
+}
+
+cert=$(pip_option cert)
+index=$(pip_option index-url)
+wheels=$(pip_option find-links)
+[ -z "$cert" ] || echo "COCHLEAR_CA_BUNDLE=$cert"
+[ -z "$index" ] || echo "PIP_INDEX_URL=$index"
+# Only a folder can be handed to a build.
+[ ! -d "$wheels" ] || echo "COCHLEAR_WHEELS=$wheels"
 echo "PYTHON_IMAGE=$PREFIX-python:3.11"
 echo "REDIS_IMAGE=$PREFIX-redis:7"

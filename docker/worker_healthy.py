@@ -1,6 +1,5 @@
-"""Exit with 0 when the worker of this container left a sign of life in Redis lately, for the health check of its image."""
+"""Exit with 0 when the worker of this container left a sign of life in Redis lately: the image's health check."""
 
-import os
 import socket
 import sys
 
