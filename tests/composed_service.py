@@ -37,9 +37,7 @@ def why_not() -> str | None:
         if subprocess.run(command, capture_output=True).returncode:
             return what
     if "PYTHON_IMAGE" not in os.environ and (os.geteuid() != 0 or shutil.which("debootstrap") is None):
-        return (
-            "base images are not named (PYTHON_IMAGE, REDIS_IMAGE), and making them takes root and debootstrap"
-        )
+        return "base images are not named (PYTHON_IMAGE, REDIS_IMAGE), and making them takes root and debootstrap"
     return None
 
 
