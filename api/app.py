@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from api import job_routes, problems, result_routes, service_routes
+from api import job_routes, model_routes, problems, result_routes, service_routes
 from api.context import Context
 from api.request_id import RequestIdMiddleware
 from worker.settings import Settings
@@ -52,6 +52,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.context = context
     app.add_middleware(RequestIdMiddleware)
     problems.install(app)
-    for routes in (service_routes, job_routes, result_routes):
+    for routes in (service_routes, model_routes, job_routes, result_routes):
         app.include_router(routes.router)
     return app

@@ -56,7 +56,7 @@ _FORM: Mapping[str, Any] = {
                         "side": {"type": "string", "enum": ["left", "right"], "description": "Laterality of the ear."},
                         "bundle": {
                             "type": "string",
-                            "description": "Name of a model bundle; the default one when absent.",
+                            "description": "Name of a model bundle, `name@digest`, or an alias; else `default`.",
                             "example": "cochlea-ct-v2",
                         },
                         "formats": {
@@ -92,7 +92,7 @@ async def submit(request: Request, context: ContextOf, caller: Submitter) -> Res
     target = settings.uploads_dir / f"{uuid.uuid4()}.part"
     try:
         upload = await receive_upload(request, target, settings.max_upload_bytes)
-        submission = await anyio.to_thread.run_sync(check_upload, upload, settings, limiter=_checks)
+        submission = await anyio.to_thread.run_sync(check_upload, upload, settings, context.models, limiter=_checks)
         record = await anyio.to_thread.run_sync(accept, context, submission, target, caller, request_id_of(request))
         job = await anyio.to_thread.run_sync(_job, context, record, request)
     finally:

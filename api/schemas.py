@@ -38,6 +38,7 @@ class Job(BaseModel):
                 "started_at": "2026-01-05T09:30:01Z",
                 "finished_at": None,
                 "bundle": "cochlea-ct-v2",
+                "bundle_digest": "5f6c0f1e8d2b4a7793a1c0de4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a6978",
                 "side": "left",
                 "links": {"self": f"/v1/jobs/{_ID}", "results": {}},
                 "warnings": [],
@@ -61,6 +62,9 @@ class Job(BaseModel):
     started_at: datetime | None = Field(default=None, description="When the current attempt began.")
     finished_at: datetime | None = None
     bundle: str = Field(description="Name of the model bundle.")
+    bundle_digest: str | None = Field(
+        default=None, description="Digest of the bundle; the job is computed with this one or fails."
+    )
     side: Literal["left", "right"] = Field(description="Laterality the job is computed with.")
     links: JobLinks
     warnings: list[str] = Field(description="Remarks on the input and the result.")
@@ -88,6 +92,7 @@ class Job(BaseModel):
             started_at=record.started_at,
             finished_at=record.finished_at,
             bundle=record.bundle,
+            bundle_digest=record.bundle_digest,
             side=record.side,
             links=JobLinks.model_validate({"self": address, "results": results}),
             warnings=list(record.warnings),
@@ -102,35 +107,6 @@ class JobPage(BaseModel):
     next: str | None = Field(
         description="Address of the jobs before these; null at the end.", examples=["/v1/jobs?limit=20&before=41"]
     )
-
-
-class ModelStructure(BaseModel):
-    """A structure a model segments."""
-
-    id: str = Field(examples=["scala_tympani"])
-    code: str = Field(examples=["ST"])
-    label: int = Field(description="Value in the label map.", examples=[2])
-    name: str = Field(examples=["Scala tympani"])
-
-
-class Model(BaseModel):
-    """A model bundle the service offers."""
-
-    name: str = Field(description="What the field `bundle` of a job takes.", examples=["cochlea-ct-v2"])
-    version: str = Field(examples=["1.0.0"])
-    default: bool = Field(description="Whether it is used when a job names none.")
-    digest: str = Field(description="SHA-256 of the manifest, which holds those of all other files.")
-    intended_use: str
-    limits: list[str] = Field(description="What it is known not to do.")
-    licence: str
-    citation: str | None
-    structures: list[ModelStructure]
-
-
-class ModelList(BaseModel):
-    """The models on offer."""
-
-    models: list[Model]
 
 
 class Health(BaseModel):

@@ -8,12 +8,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 
-from api.access.caller import Reader
 from api.context import Context, ContextOf
-from api.schemas import Check, Health, LinkMap, Model, ModelList, ModelStructure, Readiness
-from model.bundle import bundle_digest, default_checkpoints, find_bundle, list_bundles
+from api.schemas import Check, Health, LinkMap, Readiness
+from model.bundle import find_bundle
 from model.errors import BundleError
-from model.structures import structure_by_id
 
 router = APIRouter()
 
@@ -27,6 +25,7 @@ def links(request: Request) -> LinkMap:
     addresses = {
         "jobs": "/v1/jobs",
         "models": "/v1/models",
+        "aliases": "/v1/aliases",
         "livez": "/livez",
         "readyz": "/readyz",
         "openapi": "/openapi.json",
@@ -34,29 +33,6 @@ def links(request: Request) -> LinkMap:
     }
     return LinkMap(
         version=version("cochlear"), notice=NOTICE, links={name: prefix + path for name, path in addresses.items()}
-    )
-
-
-@router.get("/v1/models", tags=["models"], summary="List models")
-def models(context: ContextOf, _: Reader) -> ModelList:
-    """Give the model bundles that a job may name."""
-    settings = context.settings
-    folder = default_checkpoints() if settings.checkpoints is None else settings.checkpoints
-    return ModelList(
-        models=[
-            Model(
-                name=manifest.name,
-                version=manifest.version,
-                default=manifest.name == settings.bundle,
-                digest=bundle_digest(folder / manifest.name),
-                intended_use=manifest.intended_use,
-                limits=list(manifest.limits),
-                licence=manifest.licence,
-                citation=manifest.citation,
-                structures=[_structure(structure.id) for structure in manifest.structures],
-            )
-            for manifest in list_bundles(folder)
-        ]
     )
 
 
@@ -78,12 +54,6 @@ def readyz(context: ContextOf) -> Response:
     checks = {"redis": _check_redis(context), "worker": _check_worker(context), "bundle": _check_bundle(context)}
     readiness = Readiness(ready=all(check.ok for check in checks.values()), checks=checks)
     return JSONResponse(readiness.model_dump(), 200 if readiness.ready else 503)
-
-
-def _structure(structure_id: str) -> ModelStructure:
-    """Give what is said about a structure."""
-    known = structure_by_id(structure_id)
-    return ModelStructure(id=known.id, code=known.code, label=known.label, name=known.name)
 
 
 def _check_redis(context: Context) -> Check:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import cast
 
 from api.access.caller import Caller
 from api.context import Context
+from api.models import Models
 from api.problems import ServiceError
 from api.uploads import Upload
-from model.bundle import Bundle, check_takes_images, default_checkpoints, find_bundle, load_bundle
-from model.bundle.schema import BUNDLE_NAME
-from model.errors import OptionError, UnknownBundleError
+from model.bundle import check_takes_images
+from model.errors import OptionError
 from model.geometry.landmarks import Landmarks, Side
 from model.meshes.formats import MESH_FORMATS
 from model.outputs.write import DEFAULT_FORMATS
@@ -49,8 +48,13 @@ class Submission:
     warnings: tuple[str, ...]
 
 
-def check_upload(upload: Upload, settings: Settings) -> Submission:
+def check_upload(upload: Upload, settings: Settings, models: Models) -> Submission:
     """Check fields, bundle and image of an upload; reads the whole image.
+
+    Args:
+        upload: what came.
+        settings: limits.
+        models: the models on offer.
 
     Raises:
         InputError: when any of it cannot be used.
@@ -59,14 +63,13 @@ def check_upload(upload: Upload, settings: Settings) -> Submission:
     side = _side(fields.get("side"))
     formats = _formats(fields.get("formats"))
     landmarks = Landmarks.parse(fields["landmarks"]) if "landmarks" in fields else None
-    bundle = fields.get("bundle", settings.bundle)
+    model = models.choose(fields.get("bundle")).bundle
     limits = ImageLimits(max_file_bytes=settings.max_upload_bytes)
-    model = named_bundle(bundle, settings.checkpoints)
     check_takes_images(model.manifest)
     checked = check_request(
         upload.image, landmarks=landmarks, side=side, frame=model.frame, limits=limits, intensity=model.intensity
     )
-    return Submission(bundle, model.digest, checked.side, side, landmarks, formats, checked.warnings)
+    return Submission(model.name, model.digest, checked.side, side, landmarks, formats, checked.warnings)
 
 
 def accept(
@@ -123,25 +126,6 @@ def accept(
         context.store.withdraw(record)
         raise
     return placed
-
-
-def named_bundle(name: str, checkpoints: Path | None) -> Bundle:
-    """Give a bundle by its name, all of its files verified.
-
-    Raises:
-        BundleError: when there is none of that name, or it is damaged.
-    """
-    folder = default_checkpoints() if checkpoints is None else checkpoints
-    # A path that comes over HTTP must never be looked up, nor a name that is a folder elsewhere.
-    path = find_bundle(name, folder) if re.fullmatch(BUNDLE_NAME, name) else None
-    if path is None or path.parent != folder:
-        raise UnknownBundleError(
-            "the model bundle is not known",
-            expected="the name of a bundle, as GET /v1/models lists them",
-            found=ascii(name[:80]),
-            field="bundle",
-        )
-    return load_bundle(path)
 
 
 def _side(text: str | None) -> Side | None:

@@ -7,11 +7,12 @@ import logging
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from model.errors import CochlearError
+from model.errors import CochlearError, DeviceFailedError, DeviceMemoryError
 from worker import lifecycle
 from worker.artifacts import ArtifactStore
 from worker.attempt import Attempt, StopWorkError
 from worker.computation import compute_results
+from worker.engine import Engine
 from worker.job_store import JobStore
 from worker.jobs import JobFailure, JobRecord
 from worker.settings import Settings
@@ -43,8 +44,13 @@ WORKER_LOST = JobFailure(
     hint="submit it again; when that fails too, tell the operator the id of the job",
 )
 
+_UNFIT = frozenset({OUT_OF_MEMORY.code, DeviceMemoryError.code, DeviceFailedError.code})
+"""Failures after which a process does not compute again: its memory or its device context may not be whole."""
 
-def run_job(job_id: str, lease: str, store: JobStore, artifacts: ArtifactStore, settings: Settings) -> None:
+
+def run_job(
+    job_id: str, lease: str, store: JobStore, artifacts: ArtifactStore, engine: Engine, settings: Settings
+) -> bool:
     """Run a job if it still is to be run; a second delivery of a job that is done or under way does nothing.
 
     Args:
@@ -52,25 +58,35 @@ def run_job(job_id: str, lease: str, store: JobStore, artifacts: ArtifactStore, 
         lease: token of this attempt.
         store: the records.
         artifacts: the files.
-        settings: device, bundles and limits.
+        engine: holds the loaded models.
+        settings: limits.
+
+    Returns:
+        Whether this process may compute further jobs.
     """
     record = lifecycle.claim(store, job_id, lease, settings.max_attempts)
     if record is None:
         _log.info("job %s: nothing to do", job_id)
-        return
+        return True
     _log.info("job %s: attempt %d", job_id, record.attempt)
     with Attempt(store, job_id, lease) as attempt:
-        failure = _attempt(record, attempt, store, artifacts, settings)
+        failure = _attempt(record, attempt, store, artifacts, engine, settings)
     if failure is not None and lifecycle.fail(store, job_id, lease, failure) is not None:
         _log.warning("job %s: failed: %s", job_id, failure.code)
+    return failure is None or failure.code not in _UNFIT
 
 
 def _attempt(
-    record: JobRecord, attempt: Attempt, store: JobStore, artifacts: ArtifactStore, settings: Settings
+    record: JobRecord,
+    attempt: Attempt,
+    store: JobStore,
+    artifacts: ArtifactStore,
+    engine: Engine,
+    settings: Settings,
 ) -> JobFailure | None:
     """Compute and publish; give the reason when it failed."""
     try:
-        _segment_and_publish(record, attempt, store, artifacts, settings)
+        _segment_and_publish(record, attempt, store, artifacts, engine, settings)
     except StopWorkError as stop:
         _log.info("job %s: stopped: %s", record.id, stop)
         if lifecycle.confirm_cancel(store, record.id, attempt.lease) is not None:
@@ -89,12 +105,17 @@ def _attempt(
 
 
 def _segment_and_publish(
-    record: JobRecord, attempt: Attempt, store: JobStore, artifacts: ArtifactStore, settings: Settings
+    record: JobRecord,
+    attempt: Attempt,
+    store: JobStore,
+    artifacts: ArtifactStore,
+    engine: Engine,
+    settings: Settings,
 ) -> None:
     """Compute one job and make its results visible."""
     if not artifacts.is_published(record.id):
         with artifacts.staging(record.id) as folder:
-            compute_results(record, attempt, artifacts, settings, folder)
+            compute_results(record, attempt, artifacts, engine, settings, folder)
             attempt.report("publish", 0.0)
             artifacts.publish(record.id, folder)
     if adopt_results(record.id, attempt.lease, store, artifacts) is not None:

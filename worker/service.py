@@ -18,8 +18,9 @@ from redis.exceptions import RedisError
 
 from worker import lifecycle
 from worker.artifacts import ArtifactStore
+from worker.engine import Engine
 from worker.job_store import JobStore
-from worker.processes import die_with_parent
+from worker.processes import die_with_parent, limit_memory
 from worker.queue import TASK, JobQueue, create_celery
 from worker.reconciler import Reconciler
 from worker.runner import run_job
@@ -28,6 +29,8 @@ from worker.settings import Settings
 _log = logging.getLogger(__name__)
 
 _SWEEP_EVERY_S = 600.0
+_RECYCLE = 0x9B
+"""Exit status of a pool child that asks to be replaced (billiard's `EX_RECYCLE`)."""
 
 
 class WorkerService:
@@ -49,6 +52,7 @@ class WorkerService:
         self._queue = JobQueue(settings)
         self._artifacts = ArtifactStore(settings.artifacts_url)
         self._reconciler = Reconciler(self._store, self._artifacts, self._queue, settings)
+        self._engine = Engine(settings.checkpoints, settings.device, settings.loaded_bundles)
         self._released: list[str] = []
 
     def run(self) -> int:
@@ -91,11 +95,16 @@ class WorkerService:
 
     def _segment(self, job_id: str) -> None:
         """Run a job (the body of the Celery task, in the pool child)."""
-        run_job(job_id, f"{self.name}:{secrets.token_hex(8)}", self._store, self._artifacts, self._settings)
+        lease = f"{self.name}:{secrets.token_hex(8)}"
+        if not run_job(job_id, lease, self._store, self._artifacts, self._engine, self._settings):
+            # The job has ended; a fresh process takes the next one, with all memory and a whole device context.
+            raise SystemExit(_RECYCLE)
 
     def _bind_pool_child(self, **_: object) -> None:
         """Make a pool child die with its worker, whose death it would otherwise notice only after its job."""
         die_with_parent(self._process_id, signal.SIGKILL)
+        if self._settings.memory_limit_bytes is not None:
+            limit_memory(self._settings.memory_limit_bytes)
 
     def _on_shutting_down(self, **_: object) -> None:
         """Give running jobs back at once, so that stopping need not wait and others can take them.

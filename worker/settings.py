@@ -28,11 +28,14 @@ class Settings(BaseSettings):
         redis_url: `redis://`, `rediss://` or `unix://` address of the job record and queue.
         data_dir: folder of uploads, inputs and results, and of the embedded Redis.
         store_url: fsspec address of the artifact store; None means `data_dir`/jobs.
-        bundle: name of the default model bundle.
+        bundle: name of the default model bundle, unless the alias `default` was pointed elsewhere.
         checkpoints: folder of bundles; None means the one shipped with the project.
         device: where the worker computes.
         max_upload_bytes: cap on the uploaded image file as sent.
         max_queued: cap on jobs waiting; further ones are answered 503.
+        loaded_bundles: how many model bundles a worker keeps loaded.
+        memory_limit_bytes: what the process that computes may allocate, its libraries' own data included (Linux); a
+            job that needs more fails as such. None leaves it to the machine.
         time_limit_s: seconds one attempt may take before it is killed.
         stale_after_s: seconds without a sign of life after which a worker counts as dead.
         max_attempts: how often a job is tried when its worker dies.
@@ -49,6 +52,8 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     max_upload_bytes: int = Field(default=512 * _MEBIBYTE, gt=0)
     max_queued: int = Field(default=1000, gt=0)
+    loaded_bundles: int = Field(default=2, ge=1)
+    memory_limit_bytes: int | None = Field(default=None, gt=0)
     time_limit_s: float = Field(default=1800.0, gt=1)
     stale_after_s: float = Field(default=30.0, ge=0.1)
     max_attempts: int = Field(default=2, ge=1)
