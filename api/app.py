@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from api import job_routes, model_routes, problems, result_routes, service_routes
+from api import isolation, job_routes, model_routes, problems, result_routes, service_routes
 from api.context import Context
 from api.request_id import RequestIdMiddleware
 from worker.settings import Settings
@@ -37,7 +37,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        """Close the connections at the end."""
+        """Be ready for uploads, and close the connections at the end."""
+        isolation.prepare()
         yield
         context.close()
 

@@ -26,6 +26,8 @@ _STATUS: Mapping[str, int] = {
     "invalid-input": 422,
     "invalid-image": 422,
     "image-too-large": 413,
+    "check-took-too-long": 422,
+    "check-crashed": 422,
     "invalid-landmarks": 422,
     "invalid-option": 422,
     "invalid-mesh": 422,

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from api.access.caller import Caller
 from api.context import Context
+from api.isolation import Bounds, run_isolated
 from api.models import Models
 from api.problems import ServiceError
 from api.uploads import Upload
 from model.bundle import check_takes_images
 from model.errors import OptionError
+from model.geometry.frame import CanonicalFrame
 from model.geometry.landmarks import Landmarks, Side
 from model.meshes.formats import MESH_FORMATS
 from model.outputs.write import DEFAULT_FORMATS
 from model.request import check_request
+from model.volumes.intensity import IntensityRule
 from model.volumes.volume import ImageLimits
 from worker.jobs import JobRecord
 from worker.settings import Settings
@@ -66,10 +70,12 @@ def check_upload(upload: Upload, settings: Settings, models: Models) -> Submissi
     model = models.choose(fields.get("bundle")).bundle
     limits = ImageLimits(max_file_bytes=settings.max_upload_bytes)
     check_takes_images(model.manifest)
-    checked = check_request(
-        upload.image, landmarks=landmarks, side=side, frame=model.frame, limits=limits, intensity=model.intensity
+    bounds = Bounds(settings.check_memory_bytes, settings.check_time_limit_s)
+    points = None if landmarks is None else landmarks.to_json()
+    settled, warnings = run_isolated(
+        bounds, _check_image, upload.image, points, side, model.frame.to_json(), limits, model.intensity
     )
-    return Submission(model.name, model.digest, checked.side, side, landmarks, formats, checked.warnings)
+    return Submission(model.name, model.digest, settled, side, landmarks, formats, warnings)
 
 
 def accept(
@@ -126,6 +132,26 @@ def accept(
         context.store.withdraw(record)
         raise
     return placed
+
+
+def _check_image(
+    image: Path,
+    points: dict[str, Any] | None,
+    side: Side | None,
+    frame: Mapping[str, Any],
+    limits: ImageLimits,
+    intensity: IntensityRule,
+) -> tuple[Side, tuple[str, ...]]:
+    """Read and check all of an image; give its laterality and what is to be remarked (in a process of its own)."""
+    checked = check_request(
+        image,
+        landmarks=None if points is None else Landmarks.parse(points),
+        side=side,
+        frame=CanonicalFrame.from_json(frame),
+        limits=limits,
+        intensity=intensity,
+    )
+    return checked.side, checked.warnings
 
 
 def _side(text: str | None) -> Side | None:

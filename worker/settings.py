@@ -32,6 +32,8 @@ class Settings(BaseSettings):
         checkpoints: folder of bundles; None means the one shipped with the project.
         device: where the worker computes.
         max_upload_bytes: cap on the uploaded image file as sent.
+        check_memory_bytes: what the check of one upload may allocate; an image that needs more is refused.
+        check_time_limit_s: seconds the check of one upload may take.
         max_queued: cap on jobs waiting; further ones are answered 503.
         loaded_bundles: how many model bundles a worker keeps loaded.
         memory_limit_bytes: what the process that computes may allocate, its libraries' own data included (Linux); a
@@ -51,6 +53,8 @@ class Settings(BaseSettings):
     checkpoints: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     max_upload_bytes: int = Field(default=512 * _MEBIBYTE, gt=0)
+    check_memory_bytes: int = Field(default=8 * 1024 * _MEBIBYTE, ge=256 * _MEBIBYTE)
+    check_time_limit_s: int = Field(default=120, ge=1)
     max_queued: int = Field(default=1000, gt=0)
     loaded_bundles: int = Field(default=2, ge=1)
     memory_limit_bytes: int | None = Field(default=None, gt=0)
