@@ -9,6 +9,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from api import isolation, job_routes, model_routes, problems, result_routes, service_routes
+from api.access.protect import protect
 from api.context import Context
 from api.request_id import RequestIdMiddleware
 from worker.settings import Settings
@@ -40,6 +41,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         """Be ready for uploads, and close the connections at the end."""
         isolation.prepare()
         yield
+        await app.state.guard.close()
         context.close()
 
     app = FastAPI(
@@ -51,6 +53,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.context = context
+    app.state.guard = protect(app, context.settings)
     app.add_middleware(RequestIdMiddleware)
     problems.install(app)
     for routes in (service_routes, model_routes, job_routes, result_routes):

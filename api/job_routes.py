@@ -13,6 +13,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from api.access.caller import Caller, Reader, Submitter
+from api.access.job_cap import check_job_cap
 from api.context import Context, ContextOf
 from api.problems import ServiceError
 from api.request_id import request_id_of
@@ -78,7 +79,7 @@ _FORM: Mapping[str, Any] = {
     "",
     status_code=202,
     response_model=Job,
-    responses=problem_responses(400, 409, 413, 415, 422, 503),
+    responses=problem_responses(400, 408, 409, 413, 415, 422, 429, 503),
     openapi_extra=dict(_FORM),
     summary="Submit an ear",
 )
@@ -87,6 +88,7 @@ async def submit(request: Request, context: ContextOf, caller: Submitter) -> Res
 
     The answer names the job in `Location`; ask there until its state is final.
     """
+    await anyio.to_thread.run_sync(check_job_cap, context, caller)
     settings = context.settings
     settings.uploads_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     target = settings.uploads_dir / f"{uuid.uuid4()}.part"

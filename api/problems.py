@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
+from api.access.headers import SECURITY_HEADERS
 from api.request_id import HEADER, request_id_of
 from model.errors import CochlearError
 from worker.jobs import JobFailure
@@ -41,7 +42,18 @@ _STATUS: Mapping[str, int] = {
     "gpu-out-of-memory": 500,
     "run-failed": 500,
     "invalid-settings": 500,
+    "bad-request": 400,
+    "unauthorized": 401,
     "forbidden": 403,
+    "foreign-origin": 403,
+    "not-local": 403,
+    "request-timeout": 408,
+    "body-too-large": 413,
+    "too-many-requests": 429,
+    "too-many-jobs": 429,
+    "head-too-large": 431,
+    "too-many-connections": 503,
+    "keys-unavailable": 503,
     "malformed-upload": 400,
     "upload-too-large": 413,
     "unsupported-media-type": 415,
@@ -103,17 +115,26 @@ class ServiceError(CochlearError):
         title: the kind in words.
         detail: what happened.
         retry_after_s: when to try again, or None.
+        headers: further headers of the answer.
         **terms: `expected`, `found`, `hint`, `field` of `CochlearError`.
     """
 
     def __init__(
-        self, code: str, title: str, detail: str, *, retry_after_s: int | None = None, **terms: str | None
+        self,
+        code: str,
+        title: str,
+        detail: str,
+        *,
+        retry_after_s: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        **terms: str | None,
     ) -> None:
         """Take the terms of the error."""
         super().__init__(detail, **terms)
         self.code = code  # type: ignore[misc]  # one class for all kinds, where the model has one class for each
         self.title = title  # type: ignore[misc]
         self.retry_after_s = retry_after_s
+        self.headers = dict(headers or {})
 
 
 def problem_of(failure: JobFailure, instance: str | None = None, request_id: str | None = None) -> Problem:
@@ -145,7 +166,7 @@ def _answer(request: Request, problem: Problem, headers: Mapping[str, str] | Non
     """Give the response that carries a problem."""
     placed = problem.model_copy(update={"instance": request.url.path, "request_id": request_id_of(request)})
     # Set here too: the answer to an unforeseen error does not pass the middleware.
-    named = {**(headers or {}), HEADER: placed.request_id or ""}
+    named = {**SECURITY_HEADERS, **(headers or {}), HEADER: placed.request_id or ""}
     return JSONResponse(placed.model_dump(exclude_none=True), problem.status, named, media_type=MEDIA_TYPE)
 
 
@@ -153,11 +174,18 @@ async def _on_cochlear_error(request: Request, error: Exception) -> JSONResponse
     """Answer a typed error."""
     if not isinstance(error, CochlearError):
         raise error
+    return respond(request, error)
+
+
+def respond(request: Request, error: CochlearError) -> JSONResponse:
+    """Give the answer to a request that ended in a typed error."""
     problem = problem_of(JobFailure.from_error(error))
     if problem.status >= 500:
         _log.error("request %s: %s", request_id_of(request), error)
-    retry = error.retry_after_s if isinstance(error, ServiceError) else None
-    return _answer(request, problem, None if retry is None else {"Retry-After": str(retry)})
+    headers = dict(error.headers) if isinstance(error, ServiceError) else {}
+    if isinstance(error, ServiceError) and error.retry_after_s is not None:
+        headers["Retry-After"] = str(error.retry_after_s)
+    return _answer(request, problem, headers)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
@@ -190,6 +218,11 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
 
 async def _on_redis_error(request: Request, error: Exception) -> JSONResponse:
     """Answer while the Redis server is away."""
+    return respond_redis_away(request, error)
+
+
+def respond_redis_away(request: Request, error: Exception) -> JSONResponse:
+    """Give the answer to a request that needs the Redis server while it is away."""
     _log.error("request %s: Redis cannot be used: %s", request_id_of(request), error)
     problem = Problem(
         type="/problems/queue-unavailable",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from api.access.caller import Caller
+from api.access.job_cap import create_within_cap
 from api.context import Context
 from api.isolation import Bounds, run_isolated
 from api.models import Models
@@ -91,7 +92,7 @@ def accept(
         request_id: name of the request.
 
     Raises:
-        ServiceError: when too many jobs wait.
+        ServiceError: when too many jobs wait, or the caller has too many.
         RedisError, OperationalError: when Redis is away.
     """
     if context.store.queue_length() >= context.settings.max_queued:
@@ -125,7 +126,7 @@ def accept(
     )
     try:
         context.artifacts.put_input(job_id, record.input_name, image)
-        placed = context.store.create(record)
+        placed = create_within_cap(context, record)
         context.queue.send(job_id)
     except BaseException:
         context.artifacts.erase(job_id)

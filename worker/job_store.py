@@ -27,6 +27,10 @@ FOLLOWERS: tuple[Follower, ...] = (job_index.follow,)
 """What follows a change of a record; called once per try, in this order."""
 
 
+class TooManyActiveError(Exception):
+    """An owner has as many jobs that wait or run as it may."""
+
+
 class JobStore:
     """The job records of one service.
 
@@ -49,13 +53,37 @@ class JobStore:
         seconds, microseconds = self._redis.time()
         return datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
 
-    def create(self, record: JobRecord) -> JobRecord:
-        """Store a new record at the end of the queue and give it with its sequence number."""
+    def create(self, record: JobRecord, max_active: int | None = None) -> JobRecord:
+        """Store a new record at the end of the queue and give it with its sequence number.
+
+        Args:
+            record: the record.
+            max_active: cap on the jobs of its owner that wait or run, this one included; None for no cap.
+
+        Raises:
+            TooManyActiveError: when the owner has as many already. The count is watched, so that the cap holds
+                however many are created at once.
+        """
         placed = record.model_copy(update={"sequence": int(self._redis.incr(key("sequence")))})
+        active = None if record.owner is None else job_index.active_of(record.owner)
         with self._redis.pipeline(transaction=True) as pipe:
-            self._write(pipe, None, placed)
-            pipe.execute()
-        return placed
+            for _ in range(_TRIES):
+                if active is not None and max_active is not None:
+                    pipe.watch(active)
+                    if pipe.scard(active) >= max_active:
+                        raise TooManyActiveError
+                pipe.multi()
+                self._write(pipe, None, placed)
+                try:
+                    pipe.execute()
+                except WatchError:
+                    continue
+                return placed
+        raise RuntimeError(f"job {record.id}: the number of jobs kept changing under {_TRIES} tries")
+
+    def active_count(self, owner: str) -> int:
+        """Give the number of jobs of an owner that wait or run."""
+        return int(self._redis.scard(job_index.active_of(owner)))
 
     def get(self, job_id: str) -> JobRecord | None:
         """Give a record, or None when there is none of that id."""
