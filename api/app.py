@@ -8,9 +8,11 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from api import job_routes, problems, result_routes, service_routes
+from api import health, job_routes, metrics_routes, problems, result_routes, service_routes, storage
+from api.access_log import AccessLogMiddleware, HttpMetrics
 from api.context import Context
 from api.request_id import RequestIdMiddleware
+from worker import logs
 from worker.settings import Settings
 
 _DESCRIPTION = """
@@ -37,8 +39,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        """Close the connections at the end."""
+        """Set up logging, after whatever server runs this has; close the connections at the end."""
+        logs.configure(context.settings)
         yield
+        app.state.health.close()
+        app.state.collector.close()
         context.close()
 
     app = FastAPI(
@@ -50,8 +55,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.context = context
+    app.state.health = health.HealthChecks(context.settings)
+    app.state.collector = metrics_routes.ServiceCollector(context)
+    app.state.http_metrics = HttpMetrics()
+    app.add_middleware(AccessLogMiddleware, metrics=app.state.http_metrics)
     app.add_middleware(RequestIdMiddleware)
     problems.install(app)
-    for routes in (service_routes, job_routes, result_routes):
+    storage.install(app)
+    for routes in (service_routes, health, metrics_routes, job_routes, result_routes):
         app.include_router(routes.router)
     return app

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from api.request_id import HEADER, request_id_of
 from model.errors import CochlearError
 from worker.jobs import JobFailure
+from worker.logs import EXTRA
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ _STATUS: Mapping[str, int] = {
     "job-expired": 410,
     "result-not-ready": 409,
     "queue-full": 503,
+    "storage-full": 503,
     "time-limit": 500,
     "out-of-memory": 500,
     "internal-error": 500,
@@ -147,9 +149,14 @@ async def _on_cochlear_error(request: Request, error: Exception) -> JSONResponse
     """Answer a typed error."""
     if not isinstance(error, CochlearError):
         raise error
+    return respond(request, error)
+
+
+def respond(request: Request, error: CochlearError) -> JSONResponse:
+    """Give the answer to a request that ended in a typed error."""
     problem = problem_of(JobFailure.from_error(error))
     if problem.status >= 500:
-        _log.error("request %s: %s", request_id_of(request), error)
+        _log.error("request %s: %s", request_id_of(request), error.code)
     retry = error.retry_after_s if isinstance(error, ServiceError) else None
     return _answer(request, problem, None if retry is None else {"Retry-After": str(retry)})
 
@@ -196,7 +203,9 @@ async def _on_redis_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _on_unforeseen(request: Request, error: Exception) -> JSONResponse:
     """Answer a fault of the service without telling its insides."""
-    _log.error("request %s: unforeseen error", request_id_of(request), exc_info=error)
+    # The log context of the request has ended where this is called.
+    named = {EXTRA: {"request_id": request_id_of(request)}}
+    _log.error("request %s: unforeseen error", request_id_of(request), exc_info=error, extra=named)
     problem = Problem(
         type="/problems/internal-error",
         title="The service failed unexpectedly",

@@ -37,6 +37,11 @@ class Settings(BaseSettings):
         stale_after_s: seconds without a sign of life after which a worker counts as dead.
         max_attempts: how often a job is tried when its worker dies.
         retention_s: seconds after which a finished job's files are erased; None keeps them.
+        deaf_after_s: seconds without a message consumed after which an idle worker counts as deaf; it sends itself one
+            every quarter of that time, and ends itself to be started again after twice that time.
+        min_free_bytes: free space of the data folder's disk under which the service is not ready and takes no uploads;
+            None means 1 GiB, on small disks 5 percent.
+        log_format: `json`, or `text` for people; None takes text when standard error is a terminal, otherwise json.
     """
 
     model_config = SettingsConfigDict(env_prefix="COCHLEAR_", extra="ignore")
@@ -53,6 +58,9 @@ class Settings(BaseSettings):
     stale_after_s: float = Field(default=30.0, ge=0.1)
     max_attempts: int = Field(default=2, ge=1)
     retention_s: float | None = Field(default=None, gt=0)
+    deaf_after_s: float = Field(default=60.0, ge=0.4)
+    min_free_bytes: int | None = Field(default=None, ge=0)
+    log_format: Literal["json", "text"] | None = None
 
     @field_validator("data_dir")
     @classmethod
