@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ from starlette.exceptions import HTTPException
 
 from api.request_id import HEADER, request_id_of
 from model.errors import CochlearError
+from model.meshes.formats import MESH_FORMATS
+from model.structures import STRUCTURE_IDS
 from worker.jobs import JobFailure
 from worker.logs import EXTRA
 
@@ -52,6 +55,10 @@ _STATUS: Mapping[str, int] = {
     "worker-lost": 500,
 }
 """HTTP status by error code; a code that is not listed is a fault of the service."""
+
+_JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_OWN_WORDS = frozenset(STRUCTURE_IDS) | frozenset(MESH_FORMATS)
+"""What the variable parts of an address may be, beside ids of jobs."""
 
 _STATUS_TITLES = {404: "There is nothing at this address", 405: "The method is not offered at this address"}
 
@@ -139,7 +146,7 @@ def install(app: FastAPI) -> None:
 
 def _answer(request: Request, problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Give the response that carries a problem."""
-    placed = problem.model_copy(update={"instance": request.url.path, "request_id": request_id_of(request)})
+    placed = problem.model_copy(update={"instance": _instance(request), "request_id": request_id_of(request)})
     # Set here too: the answer to an unforeseen error does not pass the middleware.
     named = {**(headers or {}), HEADER: placed.request_id or ""}
     return JSONResponse(placed.model_dump(exclude_none=True), problem.status, named, media_type=MEDIA_TYPE)
@@ -216,5 +223,17 @@ async def _on_unforeseen(request: Request, error: Exception) -> JSONResponse:
 
 
 def _shown(item: Any) -> str:  # noqa: ANN401
-    """Give the refused value, shortened."""
-    return repr(item.get("input"))[:80]
+    """Say what was refused without repeating it; only numbers are given as they came."""
+    value = item.get("input")
+    if isinstance(value, str) and not re.fullmatch(r"-?[0-9.]{1,20}", value):
+        return f"text of {len(value)} characters"
+    return repr(value)[:80]
+
+
+def _instance(request: Request) -> str | None:
+    """Give the address of the request, unless a part of it is neither the service's own word nor the id of a job."""
+    if "route" not in request.scope:
+        return None
+    values = map(str, request.scope.get("path_params", {}).values())
+    known = all(value in _OWN_WORDS or _JOB_ID.fullmatch(value) for value in values)
+    return request.url.path if known else None

@@ -52,11 +52,13 @@ def configure(settings: Settings, worker: str | None = None) -> None:
     secrets = _secrets(settings)
     handler = _Handler()
     handler.setFormatter(_Json(secrets, worker) if form == "json" else _Text(secrets, worker))
-    root = logging.getLogger()
-    for old in [old for old in root.handlers if isinstance(old, _Handler)]:
-        root.removeHandler(old)
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
+    logging.getLogger().setLevel(logging.INFO)
+    # The logger of Celery's process pool passes nothing on to the root.
+    for logger in (logging.getLogger(), logging.getLogger("multiprocessing")):
+        for old in [old for old in logger.handlers if isinstance(old, _Handler)]:
+            logger.removeHandler(old)
+        logger.addHandler(handler)
+    logging.getLogger("multiprocessing").propagate = False
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
