@@ -12,6 +12,7 @@ from worker.aliases import AliasStore
 from worker.artifacts import ArtifactStore
 from worker.job_store import JobStore
 from worker.queue import JobQueue
+from worker.redis_connection import connect
 from worker.settings import Settings
 
 
@@ -39,7 +40,7 @@ class Context:
     def of(cls, settings: Settings) -> Context:
         """Give the parts for these settings; connections are made when first used."""
         redis_url = settings.required_redis_url()
-        aliases = AliasStore(redis_url)
+        aliases = AliasStore(connect(redis_url))
         return cls(
             settings,
             JobStore(redis_url, settings.stale_after_s),

@@ -18,6 +18,7 @@ from api.context import Context, ContextOf
 from api.problems import ServiceError
 from api.request_id import request_id_of
 from api.schemas import Job, JobPage, problem_responses
+from api.storage import require_space
 from api.submission import accept, check_upload
 from api.uploads import receive_upload
 from model.meshes.formats import MESH_FORMATS
@@ -90,6 +91,7 @@ async def submit(request: Request, context: ContextOf, caller: Submitter) -> Res
     """
     await anyio.to_thread.run_sync(check_job_cap, context, caller)
     settings = context.settings
+    require_space(settings, request)
     settings.uploads_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     target = settings.uploads_dir / f"{uuid.uuid4()}.part"
     try:

@@ -43,6 +43,8 @@ class Job(BaseModel):
                 "links": {"self": f"/v1/jobs/{_ID}", "results": {}},
                 "warnings": [],
                 "problem": None,
+                "request_id": "6f1c2e0b9d7a4f35",
+                "traceparent": None,
             }
         }
     )
@@ -69,6 +71,8 @@ class Job(BaseModel):
     links: JobLinks
     warnings: list[str] = Field(description="Remarks on the input and the result.")
     problem: Problem | None = Field(default=None, description="Why the job failed; null unless it did.")
+    request_id: str | None = Field(default=None, description="Name of the request that submitted it, as in the logs.")
+    traceparent: str | None = Field(default=None, description="W3C trace context of that request.")
 
     @classmethod
     def of(cls, record: JobRecord, queue_position: int | None, base: str) -> Job:
@@ -97,6 +101,8 @@ class Job(BaseModel):
             links=JobLinks.model_validate({"self": address, "results": results}),
             warnings=list(record.warnings),
             problem=None if record.failure is None else problem_of(record.failure, instance=address),
+            request_id=record.request_id,
+            traceparent=record.traceparent,
         )
 
 
@@ -130,8 +136,9 @@ class Readiness(BaseModel):
         examples=[
             {
                 "redis": {"ok": True, "reason": "takes writes"},
-                "worker": {"ok": True, "reason": "1 worker beats"},
-                "bundle": {"ok": True, "reason": "cochlea-ct-v2 is there"},
+                "disk": {"ok": True, "reason": "has room"},
+                "worker": {"ok": True, "reason": "1 worker beats, 1 consumes"},
+                "bundle": {"ok": True, "reason": "cochlea-ct-v2 is loaded"},
             }
         ]
     )

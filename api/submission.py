@@ -25,6 +25,7 @@ from model.request import check_request
 from model.volumes.intensity import IntensityRule
 from model.volumes.volume import ImageLimits
 from worker.jobs import JobRecord
+from worker.log_context import TRACEPARENT
 from worker.settings import Settings
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -123,6 +124,8 @@ def accept(
         owner=caller.key_id,
         bundle_digest=submission.bundle_digest,
         request_id=request_id,
+        traceparent=TRACEPARENT.get(),
+        input_bytes=image.stat().st_size,
     )
     try:
         context.artifacts.put_input(job_id, record.input_name, image)

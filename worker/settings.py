@@ -54,6 +54,11 @@ class Settings(BaseSettings):
         min_upload_rate: bytes a second under which an upload is given up.
         root_path: path prefix under which a proxy, which strips it, offers the service, such as `/cochlear`.
         trusted_proxies: addresses and networks, separated by commas, whose `X-Forwarded-*` headers are believed.
+        deaf_after_s: seconds without a message consumed after which an idle worker counts as deaf; it sends itself one
+            every quarter of that time, and ends itself to be started again after twice that time.
+        min_free_bytes: free space of the data folder's disk under which the service is not ready and takes no uploads;
+            None means 1 GiB, on small disks 5 percent.
+        log_format: `json`, or `text` for people; None takes text when standard error is a terminal, otherwise json.
     """
 
     model_config = SettingsConfigDict(env_prefix="COCHLEAR_", extra="ignore")
@@ -84,6 +89,9 @@ class Settings(BaseSettings):
     min_upload_rate: int = Field(default=2048, ge=0)
     root_path: str = Field(default="", pattern=r"^(/[A-Za-z0-9._~-]+)*$")
     trusted_proxies: str = ""
+    deaf_after_s: float = Field(default=60.0, ge=0.4)
+    min_free_bytes: int | None = Field(default=None, ge=0)
+    log_format: Literal["json", "text"] | None = None
 
     @field_validator("data_dir")
     @classmethod

@@ -35,6 +35,7 @@ def test_all_operations_are_there_with_summary_and_unique_ids(document: dict[str
     models = {"GET /v1/models", "GET /v1/models/{name}", "GET /v1/aliases"}
     models |= {f"{method} /v1/aliases/{{alias}}" for method in ("GET", "PUT", "DELETE")}
     expected = models | {"GET /", "GET /livez", "GET /readyz", "POST /v1/jobs", "GET /v1/jobs"}
+    expected |= {"GET /startupz", "GET /metrics"}
     assert set(found) == expected | {f"GET {job}", f"DELETE {job}"} | {f"GET {job}/{name}" for name in files}
     assert all(operation["summary"] for operation in found.values())
     assert len({operation["operationId"] for operation in found.values()}) == len(found)
