@@ -8,10 +8,22 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from api import job_routes, problems, result_routes, service_routes
+from api import (
+    health,
+    isolation,
+    job_routes,
+    metrics_routes,
+    model_routes,
+    problems,
+    result_routes,
+    service_routes,
+    storage,
+)
 from api.access.protect import protect
+from api.access_log import AccessLogMiddleware, HttpMetrics
 from api.context import Context
 from api.request_id import RequestIdMiddleware
+from worker import logs
 from worker.settings import Settings
 
 _DESCRIPTION = """
@@ -38,9 +50,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        """Close the connections at the end."""
+        """Set up logging, after whatever server runs this has; be ready for uploads; close connections at the end."""
+        logs.configure(context.settings)
+        isolation.prepare()
         yield
         await app.state.guard.close()
+        app.state.health.close()
+        app.state.collector.close()
         context.close()
 
     app = FastAPI(
@@ -52,9 +68,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.context = context
+    app.state.health = health.HealthChecks(context.settings)
+    app.state.collector = metrics_routes.ServiceCollector(context)
+    app.state.http_metrics = HttpMetrics()
     app.state.guard = protect(app, context.settings)
+    app.add_middleware(AccessLogMiddleware, metrics=app.state.http_metrics)
     app.add_middleware(RequestIdMiddleware)
     problems.install(app)
-    for routes in (service_routes, job_routes, result_routes):
+    storage.install(app)
+    for routes in (service_routes, health, metrics_routes, model_routes, job_routes, result_routes):
         app.include_router(routes.router)
     return app

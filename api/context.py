@@ -7,9 +7,12 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from api.models import Models
+from worker.aliases import AliasStore
 from worker.artifacts import ArtifactStore
 from worker.job_store import JobStore
 from worker.queue import JobQueue
+from worker.redis_connection import connect
 from worker.settings import Settings
 
 
@@ -22,27 +25,36 @@ class Context:
         store: the job records.
         artifacts: the files of the jobs.
         queue: announces jobs.
+        aliases: by which models may be named.
+        models: the models on offer.
     """
 
     settings: Settings
     store: JobStore
     artifacts: ArtifactStore
     queue: JobQueue
+    aliases: AliasStore
+    models: Models
 
     @classmethod
     def of(cls, settings: Settings) -> Context:
         """Give the parts for these settings; connections are made when first used."""
+        redis_url = settings.required_redis_url()
+        aliases = AliasStore(connect(redis_url))
         return cls(
             settings,
-            JobStore(settings.required_redis_url(), settings.stale_after_s),
+            JobStore(redis_url, settings.stale_after_s),
             ArtifactStore(settings.artifacts_url),
             JobQueue(settings),
+            aliases,
+            Models(settings, aliases),
         )
 
     def close(self) -> None:
         """Close the connections."""
         self.store.close()
         self.queue.close()
+        self.aliases.close()
 
 
 def _context(request: Request) -> Context:

@@ -18,6 +18,7 @@ from api.context import Context, ContextOf
 from api.problems import ServiceError
 from api.request_id import request_id_of
 from api.schemas import Job, JobPage, problem_responses
+from api.storage import require_space
 from api.submission import accept, check_upload
 from api.uploads import receive_upload
 from model.meshes.formats import MESH_FORMATS
@@ -57,7 +58,7 @@ _FORM: Mapping[str, Any] = {
                         "side": {"type": "string", "enum": ["left", "right"], "description": "Laterality of the ear."},
                         "bundle": {
                             "type": "string",
-                            "description": "Name of a model bundle; the default one when absent.",
+                            "description": "Name of a model bundle, `name@digest`, or an alias; else `default`.",
                             "example": "cochlea-ct-v2",
                         },
                         "formats": {
@@ -90,11 +91,12 @@ async def submit(request: Request, context: ContextOf, caller: Submitter) -> Res
     """
     await anyio.to_thread.run_sync(check_job_cap, context, caller)
     settings = context.settings
+    require_space(settings, request)
     settings.uploads_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     target = settings.uploads_dir / f"{uuid.uuid4()}.part"
     try:
         upload = await receive_upload(request, target, settings.max_upload_bytes)
-        submission = await anyio.to_thread.run_sync(check_upload, upload, settings, limiter=_checks)
+        submission = await anyio.to_thread.run_sync(check_upload, upload, settings, context.models, limiter=_checks)
         record = await anyio.to_thread.run_sync(accept, context, submission, target, caller, request_id_of(request))
         job = await anyio.to_thread.run_sync(_job, context, record, request)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,10 @@ from starlette.exceptions import HTTPException
 from api.access.headers import SECURITY_HEADERS
 from api.request_id import HEADER, request_id_of
 from model.errors import CochlearError
+from model.meshes.formats import MESH_FORMATS
+from model.structures import STRUCTURE_IDS
 from worker.jobs import JobFailure
+from worker.logs import EXTRA
 
 _log = logging.getLogger(__name__)
 
@@ -27,13 +31,19 @@ _STATUS: Mapping[str, int] = {
     "invalid-input": 422,
     "invalid-image": 422,
     "image-too-large": 413,
+    "check-took-too-long": 422,
+    "check-crashed": 422,
     "invalid-landmarks": 422,
     "invalid-option": 422,
     "invalid-mesh": 422,
     "invalid-bundle": 422,
     "unknown-bundle": 422,
     "damaged-bundle": 409,
+    "bundle-changed": 409,
+    "no-such-alias": 404,
     "device-unavailable": 500,
+    "device-failed": 500,
+    "gpu-out-of-memory": 500,
     "run-failed": 500,
     "invalid-settings": 500,
     "bad-request": 400,
@@ -56,12 +66,17 @@ _STATUS: Mapping[str, int] = {
     "job-expired": 410,
     "result-not-ready": 409,
     "queue-full": 503,
+    "storage-full": 503,
     "time-limit": 500,
     "out-of-memory": 500,
     "internal-error": 500,
     "worker-lost": 500,
 }
 """HTTP status by error code; a code that is not listed is a fault of the service."""
+
+_JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_OWN_WORDS = frozenset(STRUCTURE_IDS) | frozenset(MESH_FORMATS)
+"""What the variable parts of an address may be, beside ids of jobs."""
 
 _STATUS_TITLES = {404: "There is nothing at this address", 405: "The method is not offered at this address"}
 
@@ -158,7 +173,7 @@ def install(app: FastAPI) -> None:
 
 def _answer(request: Request, problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Give the response that carries a problem."""
-    placed = problem.model_copy(update={"instance": request.url.path, "request_id": request_id_of(request)})
+    placed = problem.model_copy(update={"instance": _instance(request), "request_id": request_id_of(request)})
     # Set here too: the answer to an unforeseen error does not pass the middleware.
     named = {**SECURITY_HEADERS, **(headers or {}), HEADER: placed.request_id or ""}
     return JSONResponse(placed.model_dump(exclude_none=True), problem.status, named, media_type=MEDIA_TYPE)
@@ -175,7 +190,7 @@ def respond(request: Request, error: CochlearError) -> JSONResponse:
     """Give the answer to a request that ended in a typed error."""
     problem = problem_of(JobFailure.from_error(error))
     if problem.status >= 500:
-        _log.error("request %s: %s", request_id_of(request), error)
+        _log.error("request %s: %s", request_id_of(request), error.code)
     headers = dict(error.headers) if isinstance(error, ServiceError) else {}
     if isinstance(error, ServiceError) and error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
@@ -229,7 +244,9 @@ def respond_redis_away(request: Request, error: Exception) -> JSONResponse:
 
 async def _on_unforeseen(request: Request, error: Exception) -> JSONResponse:
     """Answer a fault of the service without telling its insides."""
-    _log.error("request %s: unforeseen error", request_id_of(request), exc_info=error)
+    # The log context of the request has ended where this is called.
+    named = {EXTRA: {"request_id": request_id_of(request)}}
+    _log.error("request %s: unforeseen error", request_id_of(request), exc_info=error, extra=named)
     problem = Problem(
         type="/problems/internal-error",
         title="The service failed unexpectedly",
@@ -240,5 +257,17 @@ async def _on_unforeseen(request: Request, error: Exception) -> JSONResponse:
 
 
 def _shown(item: Any) -> str:  # noqa: ANN401
-    """Give the refused value, shortened."""
-    return repr(item.get("input"))[:80]
+    """Say what was refused without repeating it; only numbers are given as they came."""
+    value = item.get("input")
+    if isinstance(value, str) and not re.fullmatch(r"-?[0-9.]{1,20}", value):
+        return f"text of {len(value)} characters"
+    return repr(value)[:80]
+
+
+def _instance(request: Request) -> str | None:
+    """Give the address of the request, unless a part of it is neither the service's own word nor the id of a job."""
+    if "route" not in request.scope:
+        return None
+    values = map(str, request.scope.get("path_params", {}).values())
+    known = all(value in _OWN_WORDS or _JOB_ID.fullmatch(value) for value in values)
+    return request.url.path if known else None

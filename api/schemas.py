@@ -38,10 +38,13 @@ class Job(BaseModel):
                 "started_at": "2026-01-05T09:30:01Z",
                 "finished_at": None,
                 "bundle": "cochlea-ct-v2",
+                "bundle_digest": "5f6c0f1e8d2b4a7793a1c0de4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a6978",
                 "side": "left",
                 "links": {"self": f"/v1/jobs/{_ID}", "results": {}},
                 "warnings": [],
                 "problem": None,
+                "request_id": "6f1c2e0b9d7a4f35",
+                "traceparent": None,
             }
         }
     )
@@ -61,10 +64,15 @@ class Job(BaseModel):
     started_at: datetime | None = Field(default=None, description="When the current attempt began.")
     finished_at: datetime | None = None
     bundle: str = Field(description="Name of the model bundle.")
+    bundle_digest: str | None = Field(
+        default=None, description="Digest of the bundle; the job is computed with this one or fails."
+    )
     side: Literal["left", "right"] = Field(description="Laterality the job is computed with.")
     links: JobLinks
     warnings: list[str] = Field(description="Remarks on the input and the result.")
     problem: Problem | None = Field(default=None, description="Why the job failed; null unless it did.")
+    request_id: str | None = Field(default=None, description="Name of the request that submitted it, as in the logs.")
+    traceparent: str | None = Field(default=None, description="W3C trace context of that request.")
 
     @classmethod
     def of(cls, record: JobRecord, queue_position: int | None, base: str) -> Job:
@@ -88,10 +96,13 @@ class Job(BaseModel):
             started_at=record.started_at,
             finished_at=record.finished_at,
             bundle=record.bundle,
+            bundle_digest=record.bundle_digest,
             side=record.side,
             links=JobLinks.model_validate({"self": address, "results": results}),
             warnings=list(record.warnings),
             problem=None if record.failure is None else problem_of(record.failure, instance=address),
+            request_id=record.request_id,
+            traceparent=record.traceparent,
         )
 
 
@@ -102,35 +113,6 @@ class JobPage(BaseModel):
     next: str | None = Field(
         description="Address of the jobs before these; null at the end.", examples=["/v1/jobs?limit=20&before=41"]
     )
-
-
-class ModelStructure(BaseModel):
-    """A structure a model segments."""
-
-    id: str = Field(examples=["scala_tympani"])
-    code: str = Field(examples=["ST"])
-    label: int = Field(description="Value in the label map.", examples=[2])
-    name: str = Field(examples=["Scala tympani"])
-
-
-class Model(BaseModel):
-    """A model bundle the service offers."""
-
-    name: str = Field(description="What the field `bundle` of a job takes.", examples=["cochlea-ct-v2"])
-    version: str = Field(examples=["1.0.0"])
-    default: bool = Field(description="Whether it is used when a job names none.")
-    digest: str = Field(description="SHA-256 of the manifest, which holds those of all other files.")
-    intended_use: str
-    limits: list[str] = Field(description="What it is known not to do.")
-    licence: str
-    citation: str | None
-    structures: list[ModelStructure]
-
-
-class ModelList(BaseModel):
-    """The models on offer."""
-
-    models: list[Model]
 
 
 class Health(BaseModel):
@@ -154,8 +136,9 @@ class Readiness(BaseModel):
         examples=[
             {
                 "redis": {"ok": True, "reason": "takes writes"},
-                "worker": {"ok": True, "reason": "1 worker beats"},
-                "bundle": {"ok": True, "reason": "cochlea-ct-v2 is there"},
+                "disk": {"ok": True, "reason": "has room"},
+                "worker": {"ok": True, "reason": "1 worker beats, 1 consumes"},
+                "bundle": {"ok": True, "reason": "cochlea-ct-v2 is loaded"},
             }
         ]
     )

@@ -64,6 +64,7 @@ def build_server(settings: Settings, listener: socket.socket) -> uvicorn.Server:
     config = uvicorn.Config(
         create_app(settled),
         http=with_limits(settled),
+        log_config=None,
         ws="none",
         log_level="warning",
         access_log=False,

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from api.access.caller import Caller
 from api.access.job_cap import create_within_cap
 from api.context import Context
+from api.isolation import Bounds, run_isolated
+from api.models import Models
 from api.problems import ServiceError
 from api.uploads import Upload
-from model.bundle import Bundle, check_takes_images, default_checkpoints, find_bundle, load_bundle
-from model.bundle.schema import BUNDLE_NAME
-from model.errors import OptionError, UnknownBundleError
+from model.bundle import check_takes_images
+from model.errors import OptionError
+from model.geometry.frame import CanonicalFrame
 from model.geometry.landmarks import Landmarks, Side
 from model.meshes.formats import MESH_FORMATS
 from model.outputs.write import DEFAULT_FORMATS
 from model.request import check_request
+from model.volumes.intensity import IntensityRule
 from model.volumes.volume import ImageLimits
 from worker.jobs import JobRecord
+from worker.log_context import TRACEPARENT
 from worker.settings import Settings
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -50,8 +54,13 @@ class Submission:
     warnings: tuple[str, ...]
 
 
-def check_upload(upload: Upload, settings: Settings) -> Submission:
+def check_upload(upload: Upload, settings: Settings, models: Models) -> Submission:
     """Check fields, bundle and image of an upload; reads the whole image.
+
+    Args:
+        upload: what came.
+        settings: limits.
+        models: the models on offer.
 
     Raises:
         InputError: when any of it cannot be used.
@@ -60,14 +69,15 @@ def check_upload(upload: Upload, settings: Settings) -> Submission:
     side = _side(fields.get("side"))
     formats = _formats(fields.get("formats"))
     landmarks = Landmarks.parse(fields["landmarks"]) if "landmarks" in fields else None
-    bundle = fields.get("bundle", settings.bundle)
+    model = models.choose(fields.get("bundle")).bundle
     limits = ImageLimits(max_file_bytes=settings.max_upload_bytes)
-    model = named_bundle(bundle, settings.checkpoints)
     check_takes_images(model.manifest)
-    checked = check_request(
-        upload.image, landmarks=landmarks, side=side, frame=model.frame, limits=limits, intensity=model.intensity
+    bounds = Bounds(settings.check_memory_bytes, settings.check_time_limit_s)
+    points = None if landmarks is None else landmarks.to_json()
+    settled, warnings = run_isolated(
+        bounds, _check_image, upload.image, points, side, model.frame.to_json(), limits, model.intensity
     )
-    return Submission(bundle, model.digest, checked.side, side, landmarks, formats, checked.warnings)
+    return Submission(model.name, model.digest, settled, side, landmarks, formats, warnings)
 
 
 def accept(
@@ -114,6 +124,8 @@ def accept(
         owner=caller.key_id,
         bundle_digest=submission.bundle_digest,
         request_id=request_id,
+        traceparent=TRACEPARENT.get(),
+        input_bytes=image.stat().st_size,
     )
     try:
         context.artifacts.put_input(job_id, record.input_name, image)
@@ -126,23 +138,24 @@ def accept(
     return placed
 
 
-def named_bundle(name: str, checkpoints: Path | None) -> Bundle:
-    """Give a bundle by its name, all of its files verified.
-
-    Raises:
-        BundleError: when there is none of that name, or it is damaged.
-    """
-    folder = default_checkpoints() if checkpoints is None else checkpoints
-    # A path that comes over HTTP must never be looked up, nor a name that is a folder elsewhere.
-    path = find_bundle(name, folder) if re.fullmatch(BUNDLE_NAME, name) else None
-    if path is None or path.parent != folder:
-        raise UnknownBundleError(
-            "the model bundle is not known",
-            expected="the name of a bundle, as GET /v1/models lists them",
-            found=ascii(name[:80]),
-            field="bundle",
-        )
-    return load_bundle(path)
+def _check_image(
+    image: Path,
+    points: dict[str, Any] | None,
+    side: Side | None,
+    frame: Mapping[str, Any],
+    limits: ImageLimits,
+    intensity: IntensityRule,
+) -> tuple[Side, tuple[str, ...]]:
+    """Read and check all of an image; give its laterality and what is to be remarked (in a process of its own)."""
+    checked = check_request(
+        image,
+        landmarks=None if points is None else Landmarks.parse(points),
+        side=side,
+        frame=CanonicalFrame.from_json(frame),
+        limits=limits,
+        intensity=intensity,
+    )
+    return checked.side, checked.warnings
 
 
 def _side(text: str | None) -> Side | None:

@@ -15,12 +15,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import uvicorn
+from redis.exceptions import RedisError
 
 from api.server import StopRequestedError, address_of, build_server, listen, settle_access, stop_signals
 from model.errors import InputError, RunError
+from worker import logs
 from worker.embedded_redis import EmbeddedRedis
-from worker.job_store import JobStore
+from worker.presence import BROKEN, LOADED, Presence, WorkerState
 from worker.processes import start_child, stop_child
+from worker.redis_connection import connect
 from worker.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -51,6 +54,7 @@ def serve(settings: Settings, host: str, port: int, announce: Callable[[str], No
         DataFolderError: another service runs on the data folder, or it cannot be written.
         RunError: a part does not start, or Redis ended.
     """
+    logs.configure(settings)
     with ExitStack() as stack:
         try:
             stack.enter_context(stop_signals())
@@ -104,12 +108,20 @@ async def _watch(server: uvicorn.Server, worker: _Worker, redis: EmbeddedRedis |
 
 
 async def _announce_when_ready(settings: Settings, listener: socket.socket, announce: Callable[[str], None]) -> None:
-    """Wait for the worker, then tell the address."""
-    store = JobStore(settings.required_redis_url(), settings.stale_after_s)
-    while not await asyncio.to_thread(store.live_workers):
+    """Wait until the worker hears and has loaded the default bundle, or cannot, then tell the address."""
+    presence = Presence(connect(settings.required_redis_url()), settings.stale_after_s, settings.deaf_after_s)
+    while not any(worker.facts.get("bundle_state") in (LOADED, BROKEN) for worker in await _workers(presence)):
         await asyncio.sleep(0.1)
-    store.close()
+    presence.redis.close()
     announce(address_of(listener))
+
+
+async def _workers(presence: Presence) -> list[WorkerState]:
+    """Give the workers that beat lately; none while Redis cannot be asked."""
+    try:
+        return await asyncio.to_thread(presence.workers)
+    except RedisError:
+        return []
 
 
 class _Worker:

@@ -13,7 +13,7 @@ from typing import Any
 
 from redis.exceptions import WatchError
 
-from worker import job_index
+from worker import job_index, metrics
 from worker.jobs import JobRecord, JobState
 from worker.redis_connection import connect, key
 
@@ -23,7 +23,7 @@ _WORKERS = key("workers")
 Follower = Callable[[Any, JobRecord | None, JobRecord | None], None]
 """Queues, into the transaction that changes a record, what follows from the change: `(pipe, old, new)`."""
 
-FOLLOWERS: tuple[Follower, ...] = (job_index.follow,)
+FOLLOWERS: tuple[Follower, ...] = (job_index.follow, metrics.follow)
 """What follows a change of a record; called once per try, in this order."""
 
 
@@ -140,8 +140,11 @@ class JobStore:
 
     def withdraw(self, record: JobRecord) -> None:
         """Erase the record of a job that was never announced to a worker."""
+        stored = self.get(record.id)
+        if stored is None:
+            return
         with self._redis.pipeline(transaction=True) as pipe:
-            self._write(pipe, record, None)
+            self._write(pipe, stored, None)
             pipe.execute()
 
     def page(self, limit: int, before: int | None = None, owner: str | None = None) -> list[JobRecord]:
@@ -204,14 +207,6 @@ class JobStore:
     def live_workers(self) -> list[str]:
         """Give the names of the workers that beat lately."""
         return list(self._redis.zrangebyscore(_WORKERS, self.now().timestamp() - self.stale_after_s, "+inf"))
-
-    def check_write(self) -> None:
-        """Write and forget a key, to learn whether the server takes writes.
-
-        Raises:
-            redis.exceptions.RedisError: when it does not.
-        """
-        self._redis.set(key("canary"), "1", px=1000)
 
     @staticmethod
     def _write(pipe: Any, old: JobRecord | None, new: JobRecord | None) -> None:  # noqa: ANN401

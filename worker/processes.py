@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -24,6 +25,19 @@ def die_with_parent(parent: int, death_signal: int = signal.SIGTERM) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def limit_memory(max_bytes: int) -> None:
+    """Let allocations of this process beyond a cap fail, so that it can say so instead of being killed.
+
+    The limit is on private data (Linux counts heap and anonymous mappings, see `RLIMIT_DATA` in getrlimit(2)), not on
+    address space, of which device drivers reserve more than they use.
+
+    Args:
+        max_bytes: the cap.
+    """
+    if sys.platform.startswith("linux"):
+        resource.setrlimit(resource.RLIMIT_DATA, (max_bytes, resource.RLIM_INFINITY))
 
 
 def start_child(

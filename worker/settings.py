@@ -28,11 +28,16 @@ class Settings(BaseSettings):
         redis_url: `redis://`, `rediss://` or `unix://` address of the job record and queue.
         data_dir: folder of uploads, inputs and results, and of the embedded Redis.
         store_url: fsspec address of the artifact store; None means `data_dir`/jobs.
-        bundle: name of the default model bundle.
+        bundle: name of the default model bundle, unless the alias `default` was pointed elsewhere.
         checkpoints: folder of bundles; None means the one shipped with the project.
         device: where the worker computes.
         max_upload_bytes: cap on the uploaded image file as sent.
+        check_memory_bytes: what the check of one upload may allocate; an image that needs more is refused.
+        check_time_limit_s: seconds the check of one upload may take.
         max_queued: cap on jobs waiting; further ones are answered 503.
+        loaded_bundles: how many model bundles a worker keeps loaded.
+        memory_limit_bytes: what the process that computes may allocate, its libraries' own data included (Linux); a
+            job that needs more fails as such. None leaves it to the machine.
         time_limit_s: seconds one attempt may take before it is killed.
         stale_after_s: seconds without a sign of life after which a worker counts as dead.
         max_attempts: how often a job is tried when its worker dies.
@@ -49,6 +54,11 @@ class Settings(BaseSettings):
         min_upload_rate: bytes a second under which an upload is given up.
         root_path: path prefix under which a proxy, which strips it, offers the service, such as `/cochlear`.
         trusted_proxies: addresses and networks, separated by commas, whose `X-Forwarded-*` headers are believed.
+        deaf_after_s: seconds without a message consumed after which an idle worker counts as deaf; it sends itself one
+            every quarter of that time, and ends itself to be started again after twice that time.
+        min_free_bytes: free space of the data folder's disk under which the service is not ready and takes no uploads;
+            None means 1 GiB, on small disks 5 percent.
+        log_format: `json`, or `text` for people; None takes text when standard error is a terminal, otherwise json.
     """
 
     model_config = SettingsConfigDict(env_prefix="COCHLEAR_", extra="ignore")
@@ -60,7 +70,11 @@ class Settings(BaseSettings):
     checkpoints: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     max_upload_bytes: int = Field(default=512 * _MEBIBYTE, gt=0)
+    check_memory_bytes: int = Field(default=8 * 1024 * _MEBIBYTE, ge=256 * _MEBIBYTE)
+    check_time_limit_s: int = Field(default=120, ge=1)
     max_queued: int = Field(default=1000, gt=0)
+    loaded_bundles: int = Field(default=2, ge=1)
+    memory_limit_bytes: int | None = Field(default=None, gt=0)
     time_limit_s: float = Field(default=1800.0, gt=1)
     stale_after_s: float = Field(default=30.0, ge=0.1)
     max_attempts: int = Field(default=2, ge=1)
@@ -75,6 +89,9 @@ class Settings(BaseSettings):
     min_upload_rate: int = Field(default=2048, ge=0)
     root_path: str = Field(default="", pattern=r"^(/[A-Za-z0-9._~-]+)*$")
     trusted_proxies: str = ""
+    deaf_after_s: float = Field(default=60.0, ge=0.4)
+    min_free_bytes: int | None = Field(default=None, ge=0)
+    log_format: Literal["json", "text"] | None = None
 
     @field_validator("data_dir")
     @classmethod

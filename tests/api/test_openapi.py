@@ -32,7 +32,10 @@ def test_all_operations_are_there_with_summary_and_unique_ids(document: dict[str
     job = "/v1/jobs/{job_id}"
     files = {"masks/labels.nii.gz", "masks/segmentation.seg.nrrd", "displacement.nii.gz", "report.json"}
     files |= {"manifest.json", "preview.png", "archive.zip", "meshes/{structure}.{form}", "masks/{structure}.nii.gz"}
-    expected = {"GET /", "GET /v1/models", "GET /livez", "GET /readyz", "POST /v1/jobs", "GET /v1/jobs"}
+    models = {"GET /v1/models", "GET /v1/models/{name}", "GET /v1/aliases"}
+    models |= {f"{method} /v1/aliases/{{alias}}" for method in ("GET", "PUT", "DELETE")}
+    expected = models | {"GET /", "GET /livez", "GET /readyz", "POST /v1/jobs", "GET /v1/jobs"}
+    expected |= {"GET /startupz", "GET /metrics"}
     assert set(found) == expected | {f"GET {job}", f"DELETE {job}"} | {f"GET {job}/{name}" for name in files}
     assert all(operation["summary"] for operation in found.values())
     assert len({operation["operationId"] for operation in found.values()}) == len(found)
