@@ -1,8 +1,9 @@
 #!/bin/sh
-# Runs a command of the service with the password of Redis put into COCHLEAR_REDIS_URL.
+# Runs a command of the service with what secret files hold put into its settings.
 #
-# The password comes from the file that COCHLEAR_REDIS_PASSWORD_FILE names, so that neither the description of the
-# container nor the list of processes shows it. Without that variable the address is taken as it is.
+# COCHLEAR_REDIS_PASSWORD_FILE names the file of the password that goes into COCHLEAR_REDIS_URL, and
+# COCHLEAR_WEBHOOK_SECRET_FILE the one that becomes COCHLEAR_WEBHOOK_SECRET, so that neither the description of the container
+# nor the list of processes shows them. What is not named stays as it is.
 set -eu
 
 if [ -n "${COCHLEAR_REDIS_PASSWORD_FILE:-}" ]; then
@@ -17,5 +18,9 @@ if [ -n "${COCHLEAR_REDIS_PASSWORD_FILE:-}" ]; then
     COCHLEAR_REDIS_URL="${COCHLEAR_REDIS_URL%%://*}://:$password@${COCHLEAR_REDIS_URL#*://}"
     export COCHLEAR_REDIS_URL
     unset password
+fi
+if [ -n "${COCHLEAR_WEBHOOK_SECRET_FILE:-}" ]; then
+    COCHLEAR_WEBHOOK_SECRET=$(cat "$COCHLEAR_WEBHOOK_SECRET_FILE")
+    export COCHLEAR_WEBHOOK_SECRET
 fi
 exec "$@"

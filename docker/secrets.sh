@@ -29,6 +29,8 @@ keep() {
 }
 
 random 32 | keep redis_password
+# As the Standard Webhooks specification writes it.
+printf 'whsec_%s\n' "$(head -c 32 /dev/urandom | base64)" | keep webhook_secret
 random 10 | keep s3_access_key
 random 32 | keep s3_secret_key
 printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n' \
