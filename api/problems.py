@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from api.request_id import HEADER, request_id_of
 from model.errors import CochlearError
 from worker.jobs import JobFailure
+from worker.storage import STORAGE_FULL, is_storage_full
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ _STATUS: Mapping[str, int] = {
     "out-of-memory": 500,
     "internal-error": 500,
     "worker-lost": 500,
+    "storage-full": 507,
 }
 """HTTP status by error code; a code that is not listed is a fault of the service."""
 
@@ -132,6 +134,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RedisError, _on_redis_error)
     app.add_exception_handler(OperationalError, _on_redis_error)
+    app.add_exception_handler(OSError, _on_os_error)
     app.add_exception_handler(Exception, _on_unforeseen)
 
 
@@ -192,6 +195,14 @@ async def _on_redis_error(request: Request, error: Exception) -> JSONResponse:
         detail="the service cannot reach its job records at the moment",
     )
     return _answer(request, problem, {"Retry-After": "5"})
+
+
+async def _on_os_error(request: Request, error: Exception) -> JSONResponse:
+    """Answer while the disk is full; any other error of the system is unforeseen."""
+    if not is_storage_full(error):
+        return await _on_unforeseen(request, error)
+    _log.error("request %s: the storage is full", request_id_of(request))
+    return _answer(request, problem_of(STORAGE_FULL), {"Retry-After": "60"})
 
 
 async def _on_unforeseen(request: Request, error: Exception) -> JSONResponse:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
+
+from kombu.exceptions import OperationalError
 
 from api.access.caller import Caller
 from api.context import Context
@@ -22,6 +25,8 @@ from model.request import check_request
 from model.volumes.volume import ImageLimits
 from worker.jobs import JobRecord
 from worker.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -72,7 +77,11 @@ def check_upload(upload: Upload, settings: Settings) -> Submission:
 def accept(
     context: Context, submission: Submission, image: Path, caller: Caller, request_id: str | None = None
 ) -> JobRecord:
-    """Keep the image, make the record, announce the job; all of it or nothing.
+    """Keep the image, make the record, announce the job.
+
+    The job is accepted once its record is stored: a message that cannot be sent then is sent later by a worker. When
+    the record cannot be stored, or nobody knows whether it was, the image stays: a record must never be without its
+    image, and an image without a record is swept up.
 
     Args:
         context: the parts of the service.
@@ -83,7 +92,8 @@ def accept(
 
     Raises:
         ServiceError: when too many jobs wait.
-        RedisError, OperationalError: when Redis is away.
+        RedisError: when Redis is away.
+        OSError: when the image cannot be stored.
     """
     if context.store.queue_length() >= context.settings.max_queued:
         raise ServiceError(
@@ -116,12 +126,14 @@ def accept(
     )
     try:
         context.artifacts.put_input(job_id, record.input_name, image)
-        placed = context.store.create(record)
-        context.queue.send(job_id)
     except BaseException:
         context.artifacts.erase(job_id)
-        context.store.withdraw(record)
         raise
+    placed = context.store.create(record)
+    try:
+        context.queue.send(job_id)
+    except (OperationalError, OSError):
+        _log.warning("job %s: accepted, but could not be announced yet", job_id)
     return placed
 
 

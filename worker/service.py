@@ -6,7 +6,6 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import threading
 import warnings
 from typing import Any
@@ -19,7 +18,7 @@ from redis.exceptions import RedisError
 from worker import lifecycle
 from worker.artifacts import ArtifactStore
 from worker.job_store import JobStore
-from worker.processes import die_with_parent
+from worker.processes import die_with_parent, worker_name
 from worker.queue import TASK, JobQueue, create_celery
 from worker.reconciler import Reconciler
 from worker.runner import run_job
@@ -44,9 +43,11 @@ class WorkerService:
         """Settle the name and the parts."""
         self._settings = settings
         self._process_id = os.getpid()
-        self.name = f"{socket.gethostname()}:{self._process_id}"
+        self.name = worker_name(self._process_id)
         self._store = JobStore(settings.required_redis_url(), settings.stale_after_s)
         self._queue = JobQueue(settings)
+        # A run outlasts a restart of Redis; its time limit ends the waiting.
+        self._patient_store = JobStore(settings.required_redis_url(), settings.stale_after_s, settings.time_limit_s)
         self._artifacts = ArtifactStore(settings.artifacts_url)
         self._reconciler = Reconciler(self._store, self._artifacts, self._queue, settings)
         self._released: list[str] = []
@@ -91,7 +92,7 @@ class WorkerService:
 
     def _segment(self, job_id: str) -> None:
         """Run a job (the body of the Celery task, in the pool child)."""
-        run_job(job_id, f"{self.name}:{secrets.token_hex(8)}", self._store, self._artifacts, self._settings)
+        run_job(job_id, f"{self.name}:{secrets.token_hex(8)}", self._patient_store, self._artifacts, self._settings)
 
     def _bind_pool_child(self, **_: object) -> None:
         """Make a pool child die with its worker, whose death it would otherwise notice only after its job."""

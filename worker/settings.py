@@ -35,7 +35,7 @@ class Settings(BaseSettings):
         max_queued: cap on jobs waiting; further ones are answered 503.
         time_limit_s: seconds one attempt may take before it is killed.
         stale_after_s: seconds without a sign of life after which a worker counts as dead.
-        max_attempts: how often a job is tried when its worker dies.
+        max_attempts: how often a job is begun when its worker dies: 3 is one run and two more.
         retention_s: seconds after which a finished job's files are erased; None keeps them.
     """
 
@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     max_queued: int = Field(default=1000, gt=0)
     time_limit_s: float = Field(default=1800.0, gt=1)
     stale_after_s: float = Field(default=30.0, ge=0.1)
-    max_attempts: int = Field(default=2, ge=1)
+    max_attempts: int = Field(default=3, ge=1)
     retention_s: float | None = Field(default=None, gt=0)
 
     @field_validator("data_dir")
