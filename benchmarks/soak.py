@@ -47,7 +47,8 @@ class Plan:
         jobs: how many jobs to have accepted.
         seed: of all random choices.
         kill_every_s: mean seconds between two kills.
-        kills: how many kills at least, the targets in turn; more happen while jobs remain.
+        ends_between_kills: how many jobs must end between two kills, or a slow machine would get nothing done.
+        kills: how many kills take the targets in turn; later ones take any.
         poison: how many of the jobs take their worker down at every attempt.
         cancels: how many of the jobs are canceled.
         waiting: how many unfinished jobs there may be before the next is submitted.
@@ -56,6 +57,7 @@ class Plan:
     jobs: int
     seed: int = 0
     kill_every_s: float = 6.0
+    ends_between_kills: int = 1
     kills: int = 4
     poison: int = 3
     cancels: int = 8
@@ -120,14 +122,15 @@ class Soak:
     def run(self) -> Tally:
         """Submit, break and watch until all jobs have ended, then look at what they left."""
         begun = time.monotonic()
-        next_kill, progress_at = begun + 1.0, begun
+        next_kill, progress_at, ended_at_kill = begun + 1.0, begun, -self._plan.ends_between_kills
         while self.tally.accepted < self._plan.jobs or self._open:
             before = (self.tally.accepted, len(self._open))
             self._stack.tend()
             self._submit()
             self._watch()
-            if time.monotonic() >= next_kill:
+            if time.monotonic() >= next_kill and len(self._ends) >= ended_at_kill + self._plan.ends_between_kills:
                 self._kill()
+                ended_at_kill = len(self._ends)
                 next_kill = time.monotonic() + self._random.expovariate(1.0) * self._plan.kill_every_s
             if before != (self.tally.accepted, len(self._open)):
                 progress_at = time.monotonic()
@@ -301,7 +304,7 @@ def main() -> int:
     # So that what was started is stopped when this is.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
     few = max(1, arguments.jobs // 30)
-    plan = Plan(arguments.jobs, arguments.seed, arguments.kill_every, 8, few, 2 * few)
+    plan = Plan(arguments.jobs, arguments.seed, arguments.kill_every, kills=8, poison=few, cancels=2 * few)
     with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as folder:
         tally = soak(plan, Path(folder))
         if not tally.good:

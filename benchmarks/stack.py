@@ -19,7 +19,7 @@ from benchmarks.small_ear import BUNDLE
 from worker.job_store import JobStore
 from worker.processes import die_with_parent
 
-STALE_S = 3.0
+STALE_S = 5.0
 _COMMAND = str(Path(sys.executable).with_name("cochlear"))
 
 

@@ -12,7 +12,7 @@ from benchmarks.soak import Plan, soak
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the soak looks into /proc")
 def test_jobs_end_once_while_everything_is_killed_around_them(tmp_path: Path) -> None:
-    tally = soak(Plan(jobs=6, kill_every_s=3.0, kills=4, poison=1, cancels=1), tmp_path)
+    tally = soak(Plan(jobs=6, kill_every_s=2.0, poison=1, cancels=1), tmp_path)
     assert tally.good, tally.to_json()
     assert tally.accepted == 6
-    assert sum(tally.kills.values()) >= 4
+    assert sum(tally.kills.values()) >= 3
