@@ -17,7 +17,6 @@ from api import (
     problems,
     result_routes,
     service_routes,
-    storage,
 )
 from api.access.protect import protect
 from api.access_log import AccessLogMiddleware, HttpMetrics
@@ -75,7 +74,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(AccessLogMiddleware, metrics=app.state.http_metrics)
     app.add_middleware(RequestIdMiddleware)
     problems.install(app)
-    storage.install(app)
     for routes in (service_routes, health, metrics_routes, model_routes, job_routes, result_routes):
         app.include_router(routes.router)
     return app

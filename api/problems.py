@@ -22,6 +22,7 @@ from model.meshes.formats import MESH_FORMATS
 from model.structures import STRUCTURE_IDS
 from worker.jobs import JobFailure
 from worker.logs import EXTRA
+from worker.storage import STORAGE_FULL, is_storage_full
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ _STATUS: Mapping[str, int] = {
     "job-expired": 410,
     "result-not-ready": 409,
     "queue-full": 503,
+    # Not 507, which by RFC 4918 must not be tried again without being asked.
     "storage-full": 503,
     "time-limit": 500,
     "out-of-memory": 500,
@@ -168,6 +170,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RedisError, _on_redis_error)
     app.add_exception_handler(OperationalError, _on_redis_error)
+    app.add_exception_handler(OSError, _on_os_error)
     app.add_exception_handler(Exception, _on_unforeseen)
 
 
@@ -240,6 +243,14 @@ def respond_redis_away(request: Request, error: Exception) -> JSONResponse:
         detail="the service cannot reach its job records at the moment",
     )
     return _answer(request, problem, {"Retry-After": "5"})
+
+
+async def _on_os_error(request: Request, error: Exception) -> JSONResponse:
+    """Answer while the disk is full; any other error of the system is unforeseen."""
+    if not is_storage_full(error):
+        return await _on_unforeseen(request, error)
+    _log.error("request %s: the storage is full", request_id_of(request))
+    return _answer(request, problem_of(STORAGE_FULL), {"Retry-After": "60"})
 
 
 async def _on_unforeseen(request: Request, error: Exception) -> JSONResponse:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+
+from kombu.exceptions import OperationalError
 
 from api.access.caller import Caller
 from api.access.job_cap import create_within_cap
@@ -27,6 +30,8 @@ from model.volumes.volume import ImageLimits
 from worker.jobs import JobRecord
 from worker.log_context import TRACEPARENT
 from worker.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -83,7 +88,11 @@ def check_upload(upload: Upload, settings: Settings, models: Models) -> Submissi
 def accept(
     context: Context, submission: Submission, image: Path, caller: Caller, request_id: str | None = None
 ) -> JobRecord:
-    """Keep the image, make the record, announce the job; all of it or nothing.
+    """Keep the image, make the record, announce the job.
+
+    The job is accepted once its record is stored: a message that cannot be sent then is sent later by a worker. When
+    the record cannot be stored, or nobody knows whether it was, the image stays: a record must never be without its
+    image, and an image without a record is swept up.
 
     Args:
         context: the parts of the service.
@@ -94,7 +103,8 @@ def accept(
 
     Raises:
         ServiceError: when too many jobs wait, or the caller has too many.
-        RedisError, OperationalError: when Redis is away.
+        RedisError: when Redis is away.
+        OSError: when the image cannot be stored.
     """
     if context.store.queue_length() >= context.settings.max_queued:
         raise ServiceError(
@@ -129,12 +139,19 @@ def accept(
     )
     try:
         context.artifacts.put_input(job_id, record.input_name, image)
-        placed = create_within_cap(context, record)
-        context.queue.send(job_id)
     except BaseException:
         context.artifacts.erase(job_id)
-        context.store.withdraw(record)
         raise
+    try:
+        placed = create_within_cap(context, record)
+    except ServiceError:
+        # Refused, so certainly not stored.
+        context.artifacts.erase(job_id)
+        raise
+    try:
+        context.queue.send(job_id)
+    except (OperationalError, OSError):
+        _log.warning("job %s: accepted, but could not be announced yet", job_id)
     return placed
 
 

@@ -1,8 +1,9 @@
 """Job records in Redis: compare-and-set changes, the order of the queue, signs of life.
 
-Keys, all under one prefix: `job:<id>` the record as JSON; `beat:<id>` who works on a job, with an expiry; `workers` a
-sorted set of worker names by last sign of life. Whatever else must be true of a record (`FOLLOWERS`: the sets of
-`worker.job_index` and others) changes with it in the same transaction.
+Keys, all under one prefix: `job:<id>` the record as JSON; `beat:<id>:<lease>` sign of life of one attempt, with an
+expiry (one key for each, so that an attempt left behind cannot hide its successor's); `workers` a sorted set of worker
+names by last sign of life. Whatever else must be true of a record (`FOLLOWERS`: the sets of `worker.job_index` and
+others) changes with it in the same transaction.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from redis.exceptions import WatchError
 
 from worker import job_index, metrics
 from worker.jobs import JobRecord, JobState
+from worker.patience import patiently
 from worker.redis_connection import connect, key
 
 _TRIES = 50
@@ -37,12 +39,14 @@ class JobStore:
     Args:
         redis_url: address of the server.
         stale_after_s: seconds after which a sign of life is forgotten.
+        patience_s: how long `get`, `change` and `now` wait for a server that is away; 0 raises at once.
     """
 
-    def __init__(self, redis_url: str, stale_after_s: float = 30.0) -> None:
+    def __init__(self, redis_url: str, stale_after_s: float = 30.0, patience_s: float = 0.0) -> None:
         """Prepare the connection; it is made when first used."""
         self._redis = connect(redis_url)
         self.stale_after_s = stale_after_s
+        self._patience_s = patience_s
 
     def close(self) -> None:
         """Close the connections."""
@@ -50,11 +54,13 @@ class JobStore:
 
     def now(self) -> datetime:
         """Give the time of the Redis server, the one clock all processes share."""
-        seconds, microseconds = self._redis.time()
+        seconds, microseconds = patiently(self._redis.time, self._patience_s)
         return datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
 
     def create(self, record: JobRecord, max_active: int | None = None) -> JobRecord:
         """Store a new record at the end of the queue and give it with its sequence number.
+
+        A reply that is lost does not leave the outcome open: the record is looked for, and stored if it is not there.
 
         Args:
             record: the record.
@@ -64,10 +70,15 @@ class JobStore:
             TooManyActiveError: when the owner has as many already. The count is watched, so that the cap holds
                 however many are created at once.
         """
+        name = _job_key(record.id)
+        # A number that is drawn and not used leaves a gap, which does no harm.
         placed = record.model_copy(update={"sequence": int(self._redis.incr(key("sequence")))})
         active = None if record.owner is None else job_index.active_of(record.owner)
         with self._redis.pipeline(transaction=True) as pipe:
             for _ in range(_TRIES):
+                pipe.watch(name)
+                if pipe.exists(name):
+                    return placed
                 if active is not None and max_active is not None:
                     pipe.watch(active)
                     if pipe.scard(active) >= max_active:
@@ -77,9 +88,10 @@ class JobStore:
                 try:
                     pipe.execute()
                 except WatchError:
+                    # redis-py raises it for a connection that broke, too: was it stored or not?
                     continue
                 return placed
-        raise RuntimeError(f"job {record.id}: the number of jobs kept changing under {_TRIES} tries")
+        raise RuntimeError(f"job {record.id}: the record could not be stored in {_TRIES} tries")
 
     def active_count(self, owner: str) -> int:
         """Give the number of jobs of an owner that wait or run."""
@@ -87,11 +99,14 @@ class JobStore:
 
     def get(self, job_id: str) -> JobRecord | None:
         """Give a record, or None when there is none of that id."""
-        raw = self._redis.get(_job_key(job_id))
+        raw = patiently(lambda: self._redis.get(_job_key(job_id)), self._patience_s)
         return None if raw is None else JobRecord.model_validate_json(raw)
 
     def change(self, job_id: str, edit: Callable[[JobRecord], JobRecord | None]) -> JobRecord | None:
         """Change a record by compare-and-set.
+
+        When the connection breaks while the change is sent, the record tells whether it was made: the change is neither
+        lost nor made twice, unless somebody else changed the record in between; then `edit` decides on that record.
 
         Args:
             job_id: the job.
@@ -100,23 +115,33 @@ class JobStore:
         Returns:
             The record as stored, or None when the job is not there or was left alone.
         """
-        name = _job_key(job_id)
-        with self._redis.pipeline(transaction=True) as pipe:
-            for _ in range(_TRIES):
-                pipe.watch(name)
-                raw = pipe.get(name)
+        sent: JobRecord | None = None
+
+        def attempt() -> tuple[bool, JobRecord | None]:
+            nonlocal sent
+            with self._redis.pipeline(transaction=True) as pipe:
+                pipe.watch(_job_key(job_id))
+                raw = pipe.get(_job_key(job_id))
+                if sent is not None and raw == sent.model_dump_json():
+                    return True, sent
                 old = None if raw is None else JobRecord.model_validate_json(raw)
                 new = None if old is None else edit(old)
                 if new is None:
-                    return None
-                new = new.model_copy(update={"updated_at": self.now()})
+                    return True, None
+                sent = new.model_copy(update={"updated_at": self.now()})
                 pipe.multi()
-                self._write(pipe, old, new)
+                self._write(pipe, old, sent)
                 try:
                     pipe.execute()
                 except WatchError:
-                    continue
-                return new
+                    # redis-py raises it for a connection that broke, too.
+                    return False, None
+                return True, sent
+
+        for _ in range(_TRIES):
+            done, record = patiently(attempt, self._patience_s)
+            if done:
+                return record
         raise RuntimeError(f"job {job_id}: the record kept changing under {_TRIES} tries")
 
     def remove(self, job_id: str) -> bool:
@@ -137,15 +162,6 @@ class JobStore:
                     continue
                 return True
         raise RuntimeError(f"job {job_id}: the record kept changing under {_TRIES} tries")
-
-    def withdraw(self, record: JobRecord) -> None:
-        """Erase the record of a job that was never announced to a worker."""
-        stored = self.get(record.id)
-        if stored is None:
-            return
-        with self._redis.pipeline(transaction=True) as pipe:
-            self._write(pipe, stored, None)
-            pipe.execute()
 
     def page(self, limit: int, before: int | None = None, owner: str | None = None) -> list[JobRecord]:
         """Give records, latest first.
@@ -169,10 +185,10 @@ class JobStore:
         """Give the number of waiting jobs."""
         return int(self._redis.zcard(job_index.QUEUE))
 
-    def next_queued(self) -> JobRecord | None:
-        """Give the record that is first in the queue."""
-        ids = self._redis.zrange(job_index.QUEUE, 0, 0)
-        return self.get(ids[0]) if ids else None
+    def first_queued(self, count: int) -> list[JobRecord]:
+        """Give the records at the head of the queue."""
+        records = [self.get(job_id) for job_id in self._redis.zrange(job_index.QUEUE, 0, count - 1)]
+        return [record for record in records if record is not None]
 
     def running_ids(self) -> list[str]:
         """Give the ids of the running jobs."""
@@ -184,14 +200,14 @@ class JobStore:
 
     def beat(self, job_id: str, lease: str) -> None:
         """Leave a sign of life of the worker that holds a job."""
-        self._redis.set(key("beat", job_id), lease, px=int(self.stale_after_s * 1000))
+        self._redis.set(key("beat", job_id, lease), "1", px=int(self.stale_after_s * 1000))
 
     def is_abandoned(self, record: JobRecord) -> bool:
         """Tell whether a running job's worker has stopped beating.
 
         A record changed a moment ago is not abandoned, whatever the beat: the holder may not have beaten yet.
         """
-        if record.state is not JobState.RUNNING or self._redis.get(key("beat", record.id)) == record.lease:
+        if record.state is not JobState.RUNNING or self._redis.exists(key("beat", record.id, record.lease or "")):
             return False
         return (self.now() - record.updated_at).total_seconds() > self.stale_after_s
 
@@ -214,7 +230,7 @@ class JobStore:
         if new is not None:
             pipe.set(_job_key(new.id), new.model_dump_json())
         elif old is not None:
-            pipe.delete(_job_key(old.id), key("beat", old.id))
+            pipe.delete(_job_key(old.id))
         for follow in FOLLOWERS:
             follow(pipe, old, new)
 

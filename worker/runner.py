@@ -18,6 +18,7 @@ from worker.job_store import JobStore
 from worker.jobs import JobFailure, JobRecord
 from worker.log_context import bound
 from worker.settings import Settings
+from worker.storage import STORAGE_FULL, is_storage_full
 
 _log = logging.getLogger(__name__)
 
@@ -38,12 +39,6 @@ INTERNAL = JobFailure(
     title="The computation failed unexpectedly",
     detail="an unforeseen error stopped the computation",
     hint="tell the operator the id of the job; the log of the worker names the cause",
-)
-WORKER_LOST = JobFailure(
-    code="worker-lost",
-    title="The worker died",
-    detail="the process that computed the job died, as often as a job is tried",
-    hint="submit it again; when that fails too, tell the operator the id of the job",
 )
 
 _UNFIT = frozenset({OUT_OF_MEMORY.code, DeviceMemoryError.code, DeviceFailedError.code})
@@ -113,8 +108,10 @@ def _attempt(
     except MemoryError:
         return OUT_OF_MEMORY
     except CochlearError as error:
-        return JobFailure.from_error(error)
-    except Exception:
+        return STORAGE_FULL if is_storage_full(error) else JobFailure.from_error(error)
+    except Exception as error:
+        if is_storage_full(error):
+            return STORAGE_FULL
         # The record must end; the user gets no inner detail, the log has all of it.
         _log.exception("job %s: unforeseen error", record.id)
         return INTERNAL
@@ -169,3 +166,14 @@ def adopt_results(
     quality = report["quality"]
     verdicts = {"overall": str(quality["verdict"])} | {str(c["name"]): str(c["verdict"]) for c in quality["checks"]}
     return lifecycle.succeed(store, job_id, lease, files, warnings, stage_s=stage_s, verdicts=verdicts)
+
+
+def worker_lost(attempts: int) -> JobFailure:
+    """Give the failure of a job whose worker died as often as a job is tried."""
+    return JobFailure(
+        code="worker-lost",
+        title="The worker died",
+        detail="the process that computed the job died at every attempt",
+        found=f"{attempts} attempt{'' if attempts == 1 else 's'}",
+        hint="submit it again; when that fails too, tell the operator the id of the job",
+    )

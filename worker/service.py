@@ -6,7 +6,6 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import threading
 import warnings
 from typing import Any
@@ -21,7 +20,7 @@ from worker.artifacts import ArtifactStore
 from worker.engine import Engine
 from worker.job_store import JobStore
 from worker.presence import Presence
-from worker.processes import die_with_parent, limit_memory
+from worker.processes import die_with_parent, limit_memory, worker_name
 from worker.queue import TASK, JobQueue, create_celery
 from worker.reconciler import Reconciler
 from worker.redis_connection import connect
@@ -50,9 +49,11 @@ class WorkerService:
         """Settle the name and the parts."""
         self._settings = settings
         self._process_id = os.getpid()
-        self.name = f"{socket.gethostname()}:{self._process_id}"
+        self.name = worker_name(self._process_id)
         self._store = JobStore(settings.required_redis_url(), settings.stale_after_s)
         self._queue = JobQueue(settings)
+        # A run outlasts a restart of Redis; its time limit ends the waiting.
+        self._patient_store = JobStore(settings.required_redis_url(), settings.stale_after_s, settings.time_limit_s)
         self._artifacts = ArtifactStore(settings.artifacts_url)
         self._reconciler = Reconciler(self._store, self._artifacts, self._queue, settings)
         self._engine = Engine(settings.checkpoints, settings.device, settings.loaded_bundles)
@@ -109,7 +110,7 @@ class WorkerService:
         """Run a job (the body of the Celery task, in the pool child)."""
         self._report.report()
         lease = f"{self.name}:{secrets.token_hex(8)}"
-        fit = run_job(job_id, lease, self._store, self._artifacts, self._engine, self._settings)
+        fit = run_job(job_id, lease, self._patient_store, self._artifacts, self._engine, self._settings)
         self._report.report()
         if not fit:
             # The job has ended; a fresh process takes the next one, with all memory and a whole device context.

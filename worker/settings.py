@@ -40,7 +40,7 @@ class Settings(BaseSettings):
             job that needs more fails as such. None leaves it to the machine.
         time_limit_s: seconds one attempt may take before it is killed.
         stale_after_s: seconds without a sign of life after which a worker counts as dead.
-        max_attempts: how often a job is tried when its worker dies.
+        max_attempts: how often a job is begun when its worker dies: 3 is one run and two more.
         retention_s: seconds after which a finished job's files are erased; None keeps them.
         access: `keys` asks for an API key, `open` lets in everybody on this machine; None takes `open` when the service
             listens on a loopback address, otherwise `keys`.
@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     memory_limit_bytes: int | None = Field(default=None, gt=0)
     time_limit_s: float = Field(default=1800.0, gt=1)
     stale_after_s: float = Field(default=30.0, ge=0.1)
-    max_attempts: int = Field(default=2, ge=1)
+    max_attempts: int = Field(default=3, ge=1)
     retention_s: float | None = Field(default=None, gt=0)
     access: Literal["keys", "open"] | None = None
     keys_file: Path | None = None
