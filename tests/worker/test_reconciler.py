@@ -94,7 +94,7 @@ def test_a_job_whose_worker_beats_is_left_alone(scene: Scene) -> None:
 def test_an_abandoned_job_is_queued_again_twice_then_fails(scene: Scene) -> None:
     scene.abandon()
     scene.reconciler.run_once()
-    assert scene.job.state is JobState.RUNNING, "one look is not enough"
+    assert (scene.job.state, scene.messages()) == (JobState.RUNNING, 0), "one look is not enough"
     scene.look()
     assert (scene.job.state, scene.job.attempt, scene.messages()) == (JobState.QUEUED, 1, 1)
     scene.abandon()
