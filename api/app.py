@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from api import job_routes, problems, result_routes, service_routes
 from api.context import Context
 from api.request_id import RequestIdMiddleware
+from api.webhooks.courier import deliveries
 from worker.settings import Settings
 
 _DESCRIPTION = """
@@ -37,8 +38,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        """Close the connections at the end."""
-        yield
+        """Deliver webhooks meanwhile; close the connections at the end."""
+        async with deliveries(context.settings):
+            yield
         context.close()
 
     app = FastAPI(

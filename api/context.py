@@ -11,6 +11,7 @@ from worker.artifacts import ArtifactStore
 from worker.job_store import JobStore
 from worker.queue import JobQueue
 from worker.settings import Settings
+from worker.webhooks import Outbox
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,14 @@ class Context:
         store: the job records.
         artifacts: the files of the jobs.
         queue: announces jobs.
+        outbox: how the telling of jobs stands.
     """
 
     settings: Settings
     store: JobStore
     artifacts: ArtifactStore
     queue: JobQueue
+    outbox: Outbox
 
     @classmethod
     def of(cls, settings: Settings) -> Context:
@@ -37,12 +40,14 @@ class Context:
             JobStore(settings.required_redis_url(), settings.stale_after_s),
             ArtifactStore(settings.artifacts_url),
             JobQueue(settings),
+            Outbox(settings.required_redis_url()),
         )
 
     def close(self) -> None:
         """Close the connections."""
         self.store.close()
         self.queue.close()
+        self.outbox.close()
 
 
 def _context(request: Request) -> Context:

@@ -22,6 +22,8 @@ from api.uploads import receive_upload
 from model.meshes.formats import MESH_FORMATS
 from worker import lifecycle
 from worker.jobs import JobRecord
+from worker.retention import expiry_of
+from worker.webhooks import DEFAULT_EVENTS, EVENTS
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -65,6 +67,25 @@ _FORM: Mapping[str, Any] = {
                             + ", ".join(MESH_FORMATS)
                             + ". Any other is still made on request.",
                             "default": "vtk,stl",
+                        },
+                        "webhook": {
+                            "type": "string",
+                            "format": "uri",
+                            "description": "https address that is told of the job, signed as Standard Webhooks asks: "
+                            "type of the event and the job as GET shows it. Private addresses are refused.",
+                            "example": "https://example.org/hook",
+                        },
+                        "webhook_events": {
+                            "type": "string",
+                            "description": "States whose beginning is told, separated by commas: " + ", ".join(EVENTS),
+                            "default": ",".join(DEFAULT_EVENTS),
+                        },
+                        "expires_in": {
+                            "type": "integer",
+                            "minimum": 1,
+                            "description": "Seconds after the end of the job for which its files are wanted; the "
+                            "service may keep them shorter, see `expires_at`.",
+                            "example": 86400,
                         },
                     },
                 }
@@ -173,7 +194,9 @@ def matches(request: Request, tag: str) -> bool:
 
 def _job(context: Context, record: JobRecord, request: Request) -> Job:
     """Give what is said about a record."""
-    return Job.of(record, context.store.queue_position(record.id), _base(request))
+    delivery = None if record.webhook is None else context.outbox.delivery(record.id)
+    expires_at = expiry_of(record, context.settings.retention_s)
+    return Job.of(record, context.store.queue_position(record.id), _base(request), delivery, expires_at)
 
 
 def _base(request: Request) -> str:

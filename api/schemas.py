@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Literal
 
+import httpx
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.problems import MEDIA_TYPE, Problem, problem_of
 from worker.jobs import JobRecord, JobState
+from worker.webhooks import Delivery
 
 _ID = "0d1f7d0c-93a4-4b0e-8f0c-5a7f6f0a3c11"
 
@@ -20,6 +23,28 @@ class JobLinks(BaseModel):
 
     self_: str = Field(alias="self", description="The job itself.")
     results: dict[str, str] = Field(description="Result files by name; empty until the job has succeeded.")
+
+
+class WebhookState(BaseModel):
+    """How the telling of a job stands."""
+
+    host: str = Field(description="Host that is told.", examples=["example.org"])
+    events: list[JobState] = Field(description="States whose beginning is told.")
+    waiting: int = Field(description="Messages that are not delivered yet.")
+    attempts: int = Field(description="Tries of the message at hand, or of the last one.")
+    delivered_at: datetime | None = Field(description="When a message was last taken by the receiver.")
+    last_status: int | None = Field(description="HTTP status of the last try; null when there was no answer.")
+    last_error: str | None = Field(
+        description="Why the last try failed without an answer: address-refused, no-connection or timeout."
+    )
+    given_up_at: datetime | None = Field(description="When a message was last given up.")
+
+    @classmethod
+    def of(cls, record: JobRecord, delivery: Delivery | None) -> WebhookState | None:
+        """Give how it stands, or None when nobody is told or it is not known."""
+        if record.webhook is None or delivery is None:
+            return None
+        return cls(host=httpx.URL(record.webhook).host, events=list(record.webhook_events), **asdict(delivery))
 
 
 class Job(BaseModel):
@@ -42,6 +67,7 @@ class Job(BaseModel):
                 "links": {"self": f"/v1/jobs/{_ID}", "results": {}},
                 "warnings": [],
                 "problem": None,
+                "webhook": None,
             }
         }
     )
@@ -65,15 +91,17 @@ class Job(BaseModel):
     links: JobLinks
     warnings: list[str] = Field(description="Remarks on the input and the result.")
     problem: Problem | None = Field(default=None, description="Why the job failed; null unless it did.")
+    webhook: WebhookState | None = Field(default=None, description="Who is told of the job, and how that stands.")
 
     @classmethod
-    def of(cls, record: JobRecord, queue_position: int | None, base: str) -> Job:
+    def of(cls, record: JobRecord, queue_position: int | None, base: str, delivery: Delivery | None = None) -> Job:
         """Give what is said about a record.
 
         Args:
             record: the record.
             queue_position: its place in the queue.
             base: address of the job collection as the client sees it, such as `/v1/jobs`.
+            delivery: how the telling of it stands.
         """
         address = f"{base}/{record.id}"
         results = {name: f"{address}/{name}" for name in sorted(record.files) if not name.startswith("meshes.")}
@@ -92,6 +120,7 @@ class Job(BaseModel):
             links=JobLinks.model_validate({"self": address, "results": results}),
             warnings=list(record.warnings),
             problem=None if record.failure is None else problem_of(record.failure, instance=address),
+            webhook=WebhookState.of(record, delivery),
         )
 
 

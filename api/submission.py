@@ -12,6 +12,7 @@ from api.access.caller import Caller
 from api.context import Context
 from api.problems import ServiceError
 from api.uploads import Upload
+from api.webhooks.request import Subscription, read_subscription
 from model.bundle import Bundle, check_takes_images, default_checkpoints, find_bundle, load_bundle
 from model.bundle.schema import BUNDLE_NAME
 from model.errors import OptionError, UnknownBundleError
@@ -38,6 +39,8 @@ class Submission:
         landmarks: the landmarks, or None.
         formats: mesh formats to write.
         warnings: remarks of the checks.
+        subscription: who is to be told of the job.
+        expires_in_s: seconds after its end for which the results are wanted, or None.
     """
 
     bundle: str
@@ -47,6 +50,8 @@ class Submission:
     landmarks: Landmarks | None
     formats: tuple[str, ...]
     warnings: tuple[str, ...]
+    subscription: Subscription
+    expires_in_s: float | None
 
 
 def check_upload(upload: Upload, settings: Settings) -> Submission:
@@ -60,13 +65,17 @@ def check_upload(upload: Upload, settings: Settings) -> Submission:
     formats = _formats(fields.get("formats"))
     landmarks = Landmarks.parse(fields["landmarks"]) if "landmarks" in fields else None
     bundle = fields.get("bundle", settings.bundle)
+    subscription = read_subscription(fields, settings)
+    expires_in_s = _expires_in(fields.get("expires_in"))
     limits = ImageLimits(max_file_bytes=settings.max_upload_bytes)
     model = named_bundle(bundle, settings.checkpoints)
     check_takes_images(model.manifest)
     checked = check_request(
         upload.image, landmarks=landmarks, side=side, frame=model.frame, limits=limits, intensity=model.intensity
     )
-    return Submission(bundle, model.digest, checked.side, side, landmarks, formats, checked.warnings)
+    return Submission(
+        bundle, model.digest, checked.side, side, landmarks, formats, checked.warnings, subscription, expires_in_s
+    )
 
 
 def accept(
@@ -113,6 +122,9 @@ def accept(
         owner=caller.key_id,
         bundle_digest=submission.bundle_digest,
         request_id=request_id,
+        expires_in_s=submission.expires_in_s,
+        webhook=submission.subscription.url,
+        webhook_events=submission.subscription.events,
     )
     try:
         context.artifacts.put_input(job_id, record.input_name, image)
@@ -151,6 +163,20 @@ def _side(text: str | None) -> Side | None:
     if text not in ("left", "right"):
         raise OptionError("the side is not known", expected="left or right", found=ascii(text[:80]), field="side")
     return cast("Side", text)
+
+
+def _expires_in(text: str | None) -> float | None:
+    """Read the field `expires_in`: whole seconds; what is longer than the service keeps results is as good as absent."""
+    if text is None:
+        return None
+    if not re.fullmatch(r"[1-9][0-9]{0,9}", text.strip(), re.ASCII):
+        raise OptionError(
+            "the time to keep results is no number of seconds",
+            expected="a whole number from 1 to 9999999999",
+            found=ascii(text[:80]),
+            field="expires_in",
+        )
+    return float(text)
 
 
 def _formats(text: str | None) -> tuple[str, ...]:

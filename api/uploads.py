@@ -20,7 +20,7 @@ from api.problems import ServiceError
 from model.errors import InputError, OptionError
 
 IMAGE = "image"
-FIELDS = ("bundle", "side", "landmarks", "formats")
+FIELDS = ("bundle", "side", "landmarks", "formats", "webhook", "webhook_events", "expires_in")
 _MAX_FIELD_BYTES = 64 * 1024
 _OVERHEAD_BYTES = 1024 * 1024
 """What the small fields and the multipart framing may add to the image."""

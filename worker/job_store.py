@@ -13,7 +13,7 @@ from typing import Any
 
 from redis.exceptions import WatchError
 
-from worker import job_index
+from worker import job_index, retention, webhooks
 from worker.jobs import JobRecord, JobState
 from worker.redis_connection import connect, key
 
@@ -23,7 +23,7 @@ _WORKERS = key("workers")
 Follower = Callable[[Any, JobRecord | None, JobRecord | None], None]
 """Queues, into the transaction that changes a record, what follows from the change: `(pipe, old, new)`."""
 
-FOLLOWERS: tuple[Follower, ...] = (job_index.follow,)
+FOLLOWERS: tuple[Follower, ...] = (job_index.follow, retention.follow, webhooks.follow)
 """What follows a change of a record; called once per try, in this order."""
 
 
@@ -149,7 +149,11 @@ class JobStore:
 
     def finished_before(self, moment: datetime) -> list[str]:
         """Give the ids of jobs that ended before a moment and still have their files."""
-        return list(self._redis.zrangebyscore(job_index.FINISHED, "-inf", moment.timestamp()))
+        return self.ids_before(job_index.FINISHED, moment)
+
+    def ids_before(self, name: str, moment: datetime) -> list[str]:
+        """Give the ids of a sorted set by time that stand before a moment, earliest first."""
+        return list(self._redis.zrangebyscore(name, "-inf", moment.timestamp()))
 
     def beat(self, job_id: str, lease: str) -> None:
         """Leave a sign of life of the worker that holds a job."""

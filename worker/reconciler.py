@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
-
-from worker import lifecycle
+from worker import lifecycle, retention
 from worker.artifacts import ArtifactStore
 from worker.job_store import JobStore
 from worker.jobs import JobRecord, JobState
@@ -43,14 +41,14 @@ class Reconciler:
                 self._settle(record)
         if not running:
             self._announce_next()
-        if self._settings.retention_s is not None:
-            self._expire(self._settings.retention_s)
+        retention.apply(self._store, self._artifacts, self._settings)
 
     def sweep(self) -> None:
-        """Erase what an interrupted submission left: uploads and job folders without a record."""
+        """Erase what an interrupted step left: uploads, and job folders whose record is gone or wants no files."""
         for job_id in self._artifacts.orphans(_ORPHAN_AGE_S):
-            if self._store.get(job_id) is None:
-                _log.info("job %s: files without a record are erased", job_id)
+            record = self._store.get(job_id)
+            if record is None or record.state in (JobState.EXPIRED, JobState.CANCELED):
+                _log.info("job %s: files without a use are erased", job_id)
                 self._artifacts.erase(job_id)
         limit = self._store.now().timestamp() - _ORPHAN_AGE_S
         uploads = self._settings.uploads_dir
@@ -92,9 +90,3 @@ class Reconciler:
         )
         if touched is not None:
             self._queue.send(head.id)
-
-    def _expire(self, retention_s: float) -> None:
-        """Erase the files of jobs that ended long ago; their records stay, to say so."""
-        for job_id in self._store.finished_before(self._store.now() - timedelta(seconds=retention_s)):
-            if lifecycle.expire(self._store, job_id) is not None:
-                self._artifacts.erase(job_id)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from model.bundle import DEFAULT_BUNDLE
 from model.errors import CochlearError
@@ -37,6 +38,12 @@ class Settings(BaseSettings):
         stale_after_s: seconds without a sign of life after which a worker counts as dead.
         max_attempts: how often a job is tried when its worker dies.
         retention_s: seconds after which a finished job's files are erased; None keeps them.
+        forget_after_s: seconds after which the record of an expired job is erased, too; None keeps it.
+        webhook_secret: `whsec_` and 24 to 64 bytes in base64, which webhooks are signed with; None offers no webhooks.
+        webhook_allow: host names and networks that webhooks may reach although they are private, or over plain http;
+            separated by commas.
+        webhook_attempts: how often a message is sent before it is given up.
+        webhook_retry_s: seconds to the first retry; each further pause is twice as long, up to two hours.
     """
 
     model_config = SettingsConfigDict(env_prefix="COCHLEAR_", extra="ignore")
@@ -53,12 +60,42 @@ class Settings(BaseSettings):
     stale_after_s: float = Field(default=30.0, ge=0.1)
     max_attempts: int = Field(default=2, ge=1)
     retention_s: float | None = Field(default=None, gt=0)
+    forget_after_s: float | None = Field(default=30 * 86400.0, gt=0)
+    webhook_secret: SecretStr | None = None
+    webhook_allow: Annotated[tuple[str, ...], NoDecode] = ()
+    webhook_attempts: int = Field(default=14, ge=1)
+    webhook_retry_s: float = Field(default=5.0, gt=0)
 
     @field_validator("data_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         """Make the folder independent of later changes of the working directory."""
         return value.expanduser().resolve()
+
+    @field_validator("webhook_allow", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """Take the list as one text, as environment variables give it."""
+        return (
+            tuple(word.strip().lower() for word in value.split(",") if word.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _well_formed(cls, value: SecretStr | None) -> SecretStr | None:
+        """Refuse a secret that is none by the Standard Webhooks specification."""
+        if value is None:
+            return None
+        prefix, _, text = value.get_secret_value().partition("_")
+        try:
+            size = len(base64.b64decode(text, validate=True))
+        except ValueError:
+            size = 0
+        if prefix != "whsec" or not 24 <= size <= 64:
+            raise ValueError("must be whsec_ and 24 to 64 random bytes in base64")
+        return value
 
     @property
     def beat_every_s(self) -> float:
