@@ -182,8 +182,13 @@ def find_job(context: Context, caller: Caller, job_id: str) -> JobRecord:
     """
     record = context.store.get(job_id)
     if record is None or not caller.may_see(record):
-        raise ServiceError("no-such-job", "There is no such job", "no job has this id, or it was erased")
+        raise no_such_job()
     return record
+
+
+def no_such_job() -> ServiceError:
+    """Give the error for an id that names no job of the caller."""
+    return ServiceError("no-such-job", "There is no such job", "no job has this id, or it was erased")
 
 
 def matches(request: Request, tag: str) -> bool:

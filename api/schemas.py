@@ -62,6 +62,7 @@ class Job(BaseModel):
                 "created_at": "2026-01-05T09:30:00Z",
                 "started_at": "2026-01-05T09:30:01Z",
                 "finished_at": None,
+                "expires_at": None,
                 "bundle": "cochlea-ct-v2",
                 "side": "left",
                 "links": {"self": f"/v1/jobs/{_ID}", "results": {}},
@@ -86,6 +87,9 @@ class Job(BaseModel):
     created_at: datetime
     started_at: datetime | None = Field(default=None, description="When the current attempt began.")
     finished_at: datetime | None = None
+    expires_at: datetime | None = Field(
+        default=None, description="When its files are erased; null while it is not finished, and when they are kept."
+    )
     bundle: str = Field(description="Name of the model bundle.")
     side: Literal["left", "right"] = Field(description="Laterality the job is computed with.")
     links: JobLinks
@@ -94,7 +98,14 @@ class Job(BaseModel):
     webhook: WebhookState | None = Field(default=None, description="Who is told of the job, and how that stands.")
 
     @classmethod
-    def of(cls, record: JobRecord, queue_position: int | None, base: str, delivery: Delivery | None = None) -> Job:
+    def of(
+        cls,
+        record: JobRecord,
+        queue_position: int | None,
+        base: str,
+        delivery: Delivery | None = None,
+        expires_at: datetime | None = None,
+    ) -> Job:
         """Give what is said about a record.
 
         Args:
@@ -102,6 +113,7 @@ class Job(BaseModel):
             queue_position: its place in the queue.
             base: address of the job collection as the client sees it, such as `/v1/jobs`.
             delivery: how the telling of it stands.
+            expires_at: when its files are, or were, erased.
         """
         address = f"{base}/{record.id}"
         results = {name: f"{address}/{name}" for name in sorted(record.files) if not name.startswith("meshes.")}
@@ -115,6 +127,7 @@ class Job(BaseModel):
             created_at=record.created_at,
             started_at=record.started_at,
             finished_at=record.finished_at,
+            expires_at=expires_at,
             bundle=record.bundle,
             side=record.side,
             links=JobLinks.model_validate({"self": address, "results": results}),

@@ -166,7 +166,7 @@ def _side(text: str | None) -> Side | None:
 
 
 def _expires_in(text: str | None) -> float | None:
-    """Read the field `expires_in`: whole seconds; what is longer than the service keeps results is as good as absent."""
+    """Read the field `expires_in`: whole seconds; one longer than the service's own is as good as absent."""
     if text is None:
         return None
     if not re.fullmatch(r"[1-9][0-9]{0,9}", text.strip(), re.ASCII):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
+
 from worker import lifecycle, retention
 from worker.artifacts import ArtifactStore
 from worker.job_store import JobStore
@@ -41,7 +43,8 @@ class Reconciler:
                 self._settle(record)
         if not running:
             self._announce_next()
-        retention.apply(self._store, self._artifacts, self._settings)
+        self._expire()
+        self._forget()
 
     def sweep(self) -> None:
         """Erase what an interrupted step left: uploads, and job folders whose record is gone or wants no files."""
@@ -90,3 +93,23 @@ class Reconciler:
         )
         if touched is not None:
             self._queue.send(head.id)
+
+    def _expire(self) -> None:
+        """Erase the files of jobs that have outlived their time; their records stay for a while, to say so."""
+        now = self._store.now()
+        ids = self._store.ids_before(retention.EXPIRING, now)
+        if self._settings.retention_s is not None:
+            ids += self._store.finished_before(now - timedelta(seconds=self._settings.retention_s))
+        for job_id in dict.fromkeys(ids):
+            # The record says so first: whoever still sees the files finds them, and those left by a crash are swept up.
+            if lifecycle.expire(self._store, job_id) is not None:
+                self._artifacts.erase(job_id)
+
+    def _forget(self) -> None:
+        """Erase the records of jobs that expired long ago."""
+        if self._settings.forget_after_s is None:
+            return
+        limit = self._store.now() - timedelta(seconds=self._settings.forget_after_s)
+        for job_id in self._store.ids_before(retention.FORGETTABLE, limit):
+            self._store.remove(job_id)
+            self._artifacts.erase(job_id)

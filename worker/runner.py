@@ -109,6 +109,6 @@ def _segment_and_publish(
 
 def adopt_results(job_id: str, lease: str | None, store: JobStore, artifacts: ArtifactStore) -> JobRecord | None:
     """End a job whose results are published, by whichever attempt; None when `lease` no longer holds it."""
-    report = json.loads(b"".join(artifacts.read_result(job_id, "report.json")))
+    report = json.loads(artifacts.read_result(job_id, "report.json"))
     files = artifacts.describe_results(job_id)
     return lifecycle.succeed(store, job_id, lease, files, [str(text) for text in report.get("warnings", [])])

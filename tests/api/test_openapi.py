@@ -40,7 +40,16 @@ def test_all_operations_are_there_with_summary_and_unique_ids(document: dict[str
 
 def test_the_form_of_a_submission_is_described(document: dict[str, Any]) -> None:
     schema = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    assert set(schema["properties"]) == {"image", "landmarks", "side", "bundle", "formats", "webhook", "webhook_events"}
+    assert set(schema["properties"]) == {
+        "image",
+        "landmarks",
+        "side",
+        "bundle",
+        "formats",
+        "webhook",
+        "webhook_events",
+        "expires_in",
+    }
     assert schema["required"] == ["image"]
     assert schema["additionalProperties"] is False
     assert all(form in schema["properties"]["formats"]["description"] for form in MESH_FORMATS)
