@@ -8,6 +8,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from worker.artifacts import ArtifactStore
+from worker.batches import BatchStore
 from worker.job_store import JobStore
 from worker.queue import JobQueue
 from worker.settings import Settings
@@ -23,6 +24,7 @@ class Context:
         store: the job records.
         artifacts: the files of the jobs.
         queue: announces jobs.
+        batches: the batches of jobs.
         outbox: how the telling of jobs stands.
     """
 
@@ -30,16 +32,19 @@ class Context:
     store: JobStore
     artifacts: ArtifactStore
     queue: JobQueue
+    batches: BatchStore
     outbox: Outbox
 
     @classmethod
     def of(cls, settings: Settings) -> Context:
         """Give the parts for these settings; connections are made when first used."""
+        store = JobStore(settings.required_redis_url(), settings.stale_after_s)
         return cls(
             settings,
-            JobStore(settings.required_redis_url(), settings.stale_after_s),
+            store,
             ArtifactStore(settings.artifacts_url),
             JobQueue(settings),
+            BatchStore(settings.required_redis_url(), store),
             Outbox(settings.required_redis_url()),
         )
 
@@ -47,6 +52,7 @@ class Context:
         """Close the connections."""
         self.store.close()
         self.queue.close()
+        self.batches.close()
         self.outbox.close()
 
 

@@ -7,13 +7,13 @@ sorted set of worker names by last sign of life. Whatever else must be true of a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from redis.exceptions import WatchError
 
-from worker import job_index, retention, webhooks
+from worker import batch_members, job_index, retention, webhooks
 from worker.jobs import JobRecord, JobState
 from worker.redis_connection import connect, key
 
@@ -23,7 +23,7 @@ _WORKERS = key("workers")
 Follower = Callable[[Any, JobRecord | None, JobRecord | None], None]
 """Queues, into the transaction that changes a record, what follows from the change: `(pipe, old, new)`."""
 
-FOLLOWERS: tuple[Follower, ...] = (job_index.follow, retention.follow, webhooks.follow)
+FOLLOWERS: tuple[Follower, ...] = (job_index.follow, retention.follow, webhooks.follow, batch_members.follow)
 """What follows a change of a record; called once per try, in this order."""
 
 
@@ -51,9 +51,22 @@ class JobStore:
 
     def create(self, record: JobRecord) -> JobRecord:
         """Store a new record at the end of the queue and give it with its sequence number."""
-        placed = record.model_copy(update={"sequence": int(self._redis.incr(key("sequence")))})
+        return self.create_all([record])[0]
+
+    def create_all(self, records: Sequence[JobRecord], also: Callable[[Any], None] = lambda _: None) -> list[JobRecord]:
+        """Store new records at the end of the queue in one transaction and give them with their sequence numbers.
+
+        Args:
+            records: in the order in which they are to be worked on.
+            also: queues what is to be stored with them.
+        """
+        last = int(self._redis.incrby(key("sequence"), len(records)))
+        first = last - len(records) + 1
+        placed = [record.model_copy(update={"sequence": first + place}) for place, record in enumerate(records)]
         with self._redis.pipeline(transaction=True) as pipe:
-            self._write(pipe, None, placed)
+            for record in placed:
+                self._write(pipe, None, record)
+            also(pipe)
             pipe.execute()
         return placed
 

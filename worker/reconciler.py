@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from worker import lifecycle, retention
 from worker.artifacts import ArtifactStore
+from worker.batches import BatchStore
 from worker.job_store import JobStore
 from worker.jobs import JobRecord, JobState
 from worker.queue import JobQueue
@@ -34,6 +35,7 @@ class Reconciler:
         self._artifacts = artifacts
         self._queue = queue
         self._settings = settings
+        self._batches = BatchStore(settings.required_redis_url(), store)
 
     def run_once(self) -> None:
         """Look at all jobs once."""
@@ -45,6 +47,7 @@ class Reconciler:
             self._announce_next()
         self._expire()
         self._forget()
+        self._batches.forget_empty()
 
     def sweep(self) -> None:
         """Erase what an interrupted step left: uploads, and job folders whose record is gone or wants no files."""

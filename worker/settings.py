@@ -33,6 +33,8 @@ class Settings(BaseSettings):
         checkpoints: folder of bundles; None means the one shipped with the project.
         device: where the worker computes.
         max_upload_bytes: cap on the uploaded image file as sent.
+        max_batch_items: cap on the ears of one batch.
+        max_batch_bytes: cap on the images of one batch together, as sent and as unpacked.
         max_queued: cap on jobs waiting; further ones are answered 503.
         time_limit_s: seconds one attempt may take before it is killed.
         stale_after_s: seconds without a sign of life after which a worker counts as dead.
@@ -55,6 +57,8 @@ class Settings(BaseSettings):
     checkpoints: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     max_upload_bytes: int = Field(default=512 * _MEBIBYTE, gt=0)
+    max_batch_items: int = Field(default=100, gt=0)
+    max_batch_bytes: int = Field(default=4096 * _MEBIBYTE, gt=0)
     max_queued: int = Field(default=1000, gt=0)
     time_limit_s: float = Field(default=1800.0, gt=1)
     stale_after_s: float = Field(default=30.0, ge=0.1)
