@@ -9,6 +9,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from api import job_routes, problems, result_routes, service_routes
+from api.batches import routes as batch_routes
 from api.context import Context
 from api.request_id import RequestIdMiddleware
 from api.webhooks.courier import deliveries
@@ -54,6 +55,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.context = context
     app.add_middleware(RequestIdMiddleware)
     problems.install(app)
-    for routes in (service_routes, job_routes, result_routes):
+    for routes in (service_routes, job_routes, result_routes, batch_routes):
         app.include_router(routes.router)
     return app

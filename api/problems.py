@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -40,6 +40,8 @@ _STATUS: Mapping[str, int] = {
     "upload-too-large": 413,
     "unsupported-media-type": 415,
     "no-such-job": 404,
+    "no-such-batch": 404,
+    "no-usable-item": 422,
     "no-such-result": 404,
     "job-expired": 410,
     "result-not-ready": 409,
@@ -97,17 +99,26 @@ class ServiceError(CochlearError):
         title: the kind in words.
         detail: what happened.
         retry_after_s: when to try again, or None.
+        items: the inputs at fault, when there are several.
         **terms: `expected`, `found`, `hint`, `field` of `CochlearError`.
     """
 
     def __init__(
-        self, code: str, title: str, detail: str, *, retry_after_s: int | None = None, **terms: str | None
+        self,
+        code: str,
+        title: str,
+        detail: str,
+        *,
+        retry_after_s: int | None = None,
+        items: Sequence[ProblemItem] = (),
+        **terms: str | None,
     ) -> None:
         """Take the terms of the error."""
         super().__init__(detail, **terms)
         self.code = code  # type: ignore[misc]  # one class for all kinds, where the model has one class for each
         self.title = title  # type: ignore[misc]
         self.retry_after_s = retry_after_s
+        self.items = list(items)
 
 
 def problem_of(failure: JobFailure, instance: str | None = None, request_id: str | None = None) -> Problem:
@@ -148,6 +159,8 @@ async def _on_cochlear_error(request: Request, error: Exception) -> JSONResponse
     if not isinstance(error, CochlearError):
         raise error
     problem = problem_of(JobFailure.from_error(error))
+    if isinstance(error, ServiceError) and error.items:
+        problem = problem.model_copy(update={"errors": error.items})
     if problem.status >= 500:
         _log.error("request %s: %s", request_id_of(request), error)
     retry = error.retry_after_s if isinstance(error, ServiceError) else None

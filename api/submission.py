@@ -94,22 +94,47 @@ def accept(
         ServiceError: when too many jobs wait.
         RedisError, OperationalError: when Redis is away.
     """
-    if context.store.queue_length() >= context.settings.max_queued:
+    check_room(context, 1)
+    record = new_record(context, submission, image, caller, request_id)
+    try:
+        keep_image(context, record, image)
+        placed = context.store.create(record)
+        context.queue.send(record.id)
+    except BaseException:
+        context.artifacts.erase(record.id)
+        context.store.withdraw(record)
+        raise
+    return placed
+
+
+def check_room(context: Context, count: int) -> None:
+    """Refuse jobs when too many wait.
+
+    Raises:
+        ServiceError: when the queue does not take so many more.
+    """
+    waiting, cap = context.store.queue_length(), context.settings.max_queued
+    if waiting + count > cap:
         raise ServiceError(
             "queue-full",
             "The queue is full",
             "too many jobs wait",
-            expected=f"fewer than {context.settings.max_queued} waiting jobs",
-            found=f"{context.store.queue_length()}",
+            expected=f"at most {cap} waiting jobs",
+            found=f"{waiting} that wait and {count} more",
             hint="try again later",
             retry_after_s=30,
         )
+
+
+def new_record(
+    context: Context, submission: Submission, image: Path, caller: Caller, request_id: str | None
+) -> JobRecord:
+    """Give the record of a checked request, not stored yet; the arguments are those of `accept`."""
     now = context.store.now()
-    job_id = str(uuid.uuid4())
     with image.open("rb") as stream:
         compressed = stream.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
-    record = JobRecord(
-        id=job_id,
+    return JobRecord(
+        id=str(uuid.uuid4()),
         created_at=now,
         updated_at=now,
         bundle=submission.bundle,
@@ -126,15 +151,11 @@ def accept(
         webhook=submission.subscription.url,
         webhook_events=submission.subscription.events,
     )
-    try:
-        context.artifacts.put_input(job_id, record.input_name, image)
-        placed = context.store.create(record)
-        context.queue.send(job_id)
-    except BaseException:
-        context.artifacts.erase(job_id)
-        context.store.withdraw(record)
-        raise
-    return placed
+
+
+def keep_image(context: Context, record: JobRecord, image: Path) -> None:
+    """Move the received file to where the worker finds it."""
+    context.artifacts.put_input(record.id, record.input_name, image)
 
 
 def named_bundle(name: str, checkpoints: Path | None) -> Bundle:

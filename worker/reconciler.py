@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from datetime import timedelta
 
 from worker import lifecycle, retention
@@ -60,7 +61,7 @@ class Reconciler:
         uploads = self._settings.uploads_dir
         for path in uploads.iterdir() if uploads.is_dir() else ():
             if path.stat().st_mtime < limit:
-                path.unlink(missing_ok=True)
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def _settle(self, record: JobRecord) -> None:
         """End or restart a job whose worker is gone."""

@@ -33,6 +33,14 @@ def test_all_operations_are_there_with_summary_and_unique_ids(document: dict[str
     files = {"masks/labels.nii.gz", "masks/segmentation.seg.nrrd", "displacement.nii.gz", "report.json"}
     files |= {"manifest.json", "preview.png", "archive.zip", "meshes/{structure}.{form}", "masks/{structure}.nii.gz"}
     expected = {"GET /", "GET /v1/models", "GET /livez", "GET /readyz", "POST /v1/jobs", "GET /v1/jobs"}
+    batch = "/v1/batches/{batch_id}"
+    expected |= {
+        "POST /v1/batches",
+        "GET /v1/batches",
+        f"GET {batch}",
+        f"DELETE {batch}",
+        f"GET {batch}/measurements.csv",
+    }
     assert set(found) == expected | {f"GET {job}", f"DELETE {job}"} | {f"GET {job}/{name}" for name in files}
     assert all(operation["summary"] for operation in found.values())
     assert len({operation["operationId"] for operation in found.values()}) == len(found)
