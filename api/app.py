@@ -20,8 +20,10 @@ from api import (
 )
 from api.access.protect import protect
 from api.access_log import AccessLogMiddleware, HttpMetrics
+from api.batches import routes as batch_routes
 from api.context import Context
 from api.request_id import RequestIdMiddleware
+from api.webhooks.courier import deliveries
 from worker import logs
 from worker.settings import Settings
 
@@ -49,10 +51,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        """Set up logging, after whatever server runs this has; be ready for uploads; close connections at the end."""
+        """Set up logging, after whatever server runs this has; be ready for uploads; deliver webhooks meanwhile."""
         logs.configure(context.settings)
         isolation.prepare()
-        yield
+        async with deliveries(context.settings):
+            yield
         await app.state.guard.close()
         app.state.health.close()
         app.state.collector.close()
@@ -74,6 +77,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(AccessLogMiddleware, metrics=app.state.http_metrics)
     app.add_middleware(RequestIdMiddleware)
     problems.install(app)
-    for routes in (service_routes, health, metrics_routes, model_routes, job_routes, result_routes):
+    for routes in (service_routes, health, metrics_routes, model_routes, job_routes, result_routes, batch_routes):
         app.include_router(routes.router)
     return app

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -63,6 +63,8 @@ _STATUS: Mapping[str, int] = {
     "upload-too-large": 413,
     "unsupported-media-type": 415,
     "no-such-job": 404,
+    "no-such-batch": 404,
+    "no-usable-item": 422,
     "no-such-result": 404,
     "job-expired": 410,
     "result-not-ready": 409,
@@ -127,6 +129,7 @@ class ServiceError(CochlearError):
         detail: what happened.
         retry_after_s: when to try again, or None.
         headers: further headers of the answer.
+        items: the inputs at fault, when there are several.
         **terms: `expected`, `found`, `hint`, `field` of `CochlearError`.
     """
 
@@ -138,6 +141,7 @@ class ServiceError(CochlearError):
         *,
         retry_after_s: int | None = None,
         headers: Mapping[str, str] | None = None,
+        items: Sequence[ProblemItem] = (),
         **terms: str | None,
     ) -> None:
         """Take the terms of the error."""
@@ -146,6 +150,7 @@ class ServiceError(CochlearError):
         self.title = title  # type: ignore[misc]
         self.retry_after_s = retry_after_s
         self.headers = dict(headers or {})
+        self.items = list(items)
 
 
 def problem_of(failure: JobFailure, instance: str | None = None, request_id: str | None = None) -> Problem:
@@ -192,6 +197,8 @@ async def _on_cochlear_error(request: Request, error: Exception) -> JSONResponse
 def respond(request: Request, error: CochlearError) -> JSONResponse:
     """Give the answer to a request that ended in a typed error."""
     problem = problem_of(JobFailure.from_error(error))
+    if isinstance(error, ServiceError) and error.items:
+        problem = problem.model_copy(update={"errors": error.items})
     if problem.status >= 500:
         _log.error("request %s: %s", request_id_of(request), error.code)
     headers = dict(error.headers) if isinstance(error, ServiceError) else {}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +19,7 @@ from api.isolation import Bounds, run_isolated
 from api.models import Models
 from api.problems import ServiceError
 from api.uploads import Upload
+from api.webhooks.request import Subscription, read_subscription
 from model.bundle import check_takes_images
 from model.errors import OptionError
 from model.geometry.frame import CanonicalFrame
@@ -48,6 +50,8 @@ class Submission:
         landmarks: the landmarks, or None.
         formats: mesh formats to write.
         warnings: remarks of the checks.
+        subscription: who is to be told of the job.
+        expires_in_s: seconds after its end for which the results are wanted, or None.
     """
 
     bundle: str
@@ -57,6 +61,8 @@ class Submission:
     landmarks: Landmarks | None
     formats: tuple[str, ...]
     warnings: tuple[str, ...]
+    subscription: Subscription
+    expires_in_s: float | None
 
 
 def check_upload(upload: Upload, settings: Settings, models: Models) -> Submission:
@@ -75,6 +81,8 @@ def check_upload(upload: Upload, settings: Settings, models: Models) -> Submissi
     formats = _formats(fields.get("formats"))
     landmarks = Landmarks.parse(fields["landmarks"]) if "landmarks" in fields else None
     model = models.choose(fields.get("bundle")).bundle
+    subscription = read_subscription(fields, settings)
+    expires_in_s = _expires_in(fields.get("expires_in"))
     limits = ImageLimits(max_file_bytes=settings.max_upload_bytes)
     check_takes_images(model.manifest)
     bounds = Bounds(settings.check_memory_bytes, settings.check_time_limit_s)
@@ -82,7 +90,7 @@ def check_upload(upload: Upload, settings: Settings, models: Models) -> Submissi
     settled, warnings = run_isolated(
         bounds, _check_image, upload.image, points, side, model.frame.to_json(), limits, model.intensity
     )
-    return Submission(model.name, model.digest, settled, side, landmarks, formats, warnings)
+    return Submission(model.name, model.digest, settled, side, landmarks, formats, warnings, subscription, expires_in_s)
 
 
 def accept(
@@ -106,22 +114,42 @@ def accept(
         RedisError: when Redis is away.
         OSError: when the image cannot be stored.
     """
-    if context.store.queue_length() >= context.settings.max_queued:
+    check_room(context, 1)
+    record = new_record(context, submission, image, caller, request_id)
+    keep_images(context, [(record, image)])
+    placed = create_within_cap(context, [record], lambda cap: context.store.create(record, max_active=cap))
+    announce(context, [placed])
+    return placed
+
+
+def check_room(context: Context, count: int) -> None:
+    """Refuse jobs when too many wait.
+
+    Raises:
+        ServiceError: when the queue does not take so many more.
+    """
+    waiting, cap = context.store.queue_length(), context.settings.max_queued
+    if waiting + count > cap:
         raise ServiceError(
             "queue-full",
             "The queue is full",
             "too many jobs wait",
-            expected=f"fewer than {context.settings.max_queued} waiting jobs",
-            found=f"{context.store.queue_length()}",
+            expected=f"at most {cap} waiting jobs",
+            found=f"{waiting} that wait and {count} more",
             hint="try again later",
             retry_after_s=30,
         )
+
+
+def new_record(
+    context: Context, submission: Submission, image: Path, caller: Caller, request_id: str | None
+) -> JobRecord:
+    """Give the record of a checked request, not stored yet; the arguments are those of `accept`."""
     now = context.store.now()
-    job_id = str(uuid.uuid4())
     with image.open("rb") as stream:
         compressed = stream.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
-    record = JobRecord(
-        id=job_id,
+    return JobRecord(
+        id=str(uuid.uuid4()),
         created_at=now,
         updated_at=now,
         bundle=submission.bundle,
@@ -136,23 +164,36 @@ def accept(
         request_id=request_id,
         traceparent=TRACEPARENT.get(),
         input_bytes=image.stat().st_size,
+        expires_in_s=submission.expires_in_s,
+        webhook=submission.subscription.url,
+        webhook_events=submission.subscription.events,
     )
+
+
+def keep_images(context: Context, images: Sequence[tuple[JobRecord, Path]]) -> None:
+    """Move received files to where the worker finds them; all or none.
+
+    Raises:
+        OSError: when one cannot be stored.
+    """
+    kept: list[str] = []
     try:
-        context.artifacts.put_input(job_id, record.input_name, image)
+        for record, image in images:
+            kept.append(record.id)
+            context.artifacts.put_input(record.id, record.input_name, image)
     except BaseException:
-        context.artifacts.erase(job_id)
+        for job_id in kept:
+            context.artifacts.erase(job_id)
         raise
+
+
+def announce(context: Context, records: Sequence[JobRecord]) -> None:
+    """Tell the workers of jobs that were stored; a job they cannot be told of now is found by them later."""
     try:
-        placed = create_within_cap(context, record)
-    except ServiceError:
-        # Refused, so certainly not stored.
-        context.artifacts.erase(job_id)
-        raise
-    try:
-        context.queue.send(job_id)
+        for record in records:
+            context.queue.send(record.id)
     except (OperationalError, OSError):
-        _log.warning("job %s: accepted, but could not be announced yet", job_id)
-    return placed
+        _log.warning("jobs were accepted, but not all could be announced yet")
 
 
 def _check_image(
@@ -182,6 +223,20 @@ def _side(text: str | None) -> Side | None:
     if text not in ("left", "right"):
         raise OptionError("the side is not known", expected="left or right", found=ascii(text[:80]), field="side")
     return cast("Side", text)
+
+
+def _expires_in(text: str | None) -> float | None:
+    """Read the field `expires_in`: whole seconds; one longer than the service's own is as good as absent."""
+    if text is None:
+        return None
+    if not re.fullmatch(r"[1-9][0-9]{0,9}", text.strip(), re.ASCII):
+        raise OptionError(
+            "the time to keep results is no number of seconds",
+            expected="a whole number from 1 to 9999999999",
+            found=ascii(text[:80]),
+            field="expires_in",
+        )
+    return float(text)
 
 
 def _formats(text: str | None) -> tuple[str, ...]:

@@ -158,7 +158,7 @@ def adopt_results(
         artifacts: the files.
         stage_s: seconds by stage; None takes what the report says, as the attempt that published is gone.
     """
-    report = json.loads(b"".join(artifacts.read_result(job_id, "report.json")))
+    report = json.loads(artifacts.read_result(job_id, "report.json"))
     files = artifacts.describe_results(job_id)
     warnings = [str(text) for text in report.get("warnings", [])]
     if stage_s is None:

@@ -36,6 +36,14 @@ def test_all_operations_are_there_with_summary_and_unique_ids(document: dict[str
     models |= {f"{method} /v1/aliases/{{alias}}" for method in ("GET", "PUT", "DELETE")}
     expected = models | {"GET /", "GET /livez", "GET /readyz", "POST /v1/jobs", "GET /v1/jobs"}
     expected |= {"GET /startupz", "GET /metrics"}
+    batch = "/v1/batches/{batch_id}"
+    expected |= {
+        "POST /v1/batches",
+        "GET /v1/batches",
+        f"GET {batch}",
+        f"DELETE {batch}",
+        f"GET {batch}/measurements.csv",
+    }
     assert set(found) == expected | {f"GET {job}", f"DELETE {job}"} | {f"GET {job}/{name}" for name in files}
     assert all(operation["summary"] for operation in found.values())
     assert len({operation["operationId"] for operation in found.values()}) == len(found)
@@ -43,7 +51,16 @@ def test_all_operations_are_there_with_summary_and_unique_ids(document: dict[str
 
 def test_the_form_of_a_submission_is_described(document: dict[str, Any]) -> None:
     schema = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    assert set(schema["properties"]) == {"image", "landmarks", "side", "bundle", "formats"}
+    assert set(schema["properties"]) == {
+        "image",
+        "landmarks",
+        "side",
+        "bundle",
+        "formats",
+        "webhook",
+        "webhook_events",
+        "expires_in",
+    }
     assert schema["required"] == ["image"]
     assert schema["additionalProperties"] is False
     assert all(form in schema["properties"]["formats"]["description"] for form in MESH_FORMATS)
