@@ -8,6 +8,7 @@ on sending after it was answered (a while is granted, as many clients read the a
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sys
 from typing import Any
 
@@ -172,4 +173,5 @@ def _timeout(detail: str) -> ServiceError:
 
 def _unknown_scope() -> dict[str, Any]:
     """Give the scope of a request of which nothing is known."""
-    return {"type": "http", "method": "", "path": "", "headers": [], "query_string": b"", "state": {}}
+    state = {"request_id": secrets.token_hex(8)}
+    return {"type": "http", "method": "", "path": "", "headers": [], "query_string": b"", "state": state}
