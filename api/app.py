@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from api import job_routes, problems, result_routes, service_routes
+from api import job_routes, problems, reference_page, result_routes, service_routes
 from api.access.protect import protect
 from api.context import Context
 from api.request_id import RequestIdMiddleware
@@ -50,11 +50,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=_DESCRIPTION + service_routes.NOTICE,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.context = context
     app.state.guard = protect(app, context.settings)
     app.add_middleware(RequestIdMiddleware)
     problems.install(app)
+    reference_page.install(app)
     for routes in (service_routes, job_routes, result_routes):
         app.include_router(routes.router)
     return app
