@@ -15,6 +15,7 @@ from api import (
     metrics_routes,
     model_routes,
     problems,
+    reference_page,
     result_routes,
     service_routes,
 )
@@ -68,6 +69,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=_DESCRIPTION + service_routes.NOTICE,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.context = context
     app.state.health = health.HealthChecks(context.settings)
@@ -77,6 +80,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(AccessLogMiddleware, metrics=app.state.http_metrics)
     app.add_middleware(RequestIdMiddleware)
     problems.install(app)
+    reference_page.install(app)
     for routes in (service_routes, health, metrics_routes, model_routes, job_routes, result_routes, batch_routes):
         app.include_router(routes.router)
     return app
