@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from api import isolation, job_routes, model_routes, problems, result_routes, service_routes
+from api import event_routes, isolation, job_routes, model_routes, problems, result_routes, service_routes
 from api.context import Context
 from api.request_id import RequestIdMiddleware
 from worker.settings import Settings
@@ -18,7 +18,8 @@ Send the CT of an ear, get back where modiolus, scala tympani, scala vestibuli a
 vertex correspondence across patients, and voxel masks on the grid of the image.
 
 1. `POST /v1/jobs` with the NIfTI file and, for a raw CT, its landmarks: **202** and the address of the job.
-2. `GET` that address until its `state` is `succeeded`, `failed`, `canceled` or `expired`.
+2. `GET` that address until its `state` is `succeeded`, `failed`, `canceled` or `expired`; with `?wait=` the
+   answer waits for a change, and `links.events` streams every change. Or wait in the first request: `Prefer: wait=30`.
 3. Fetch the files that `links.results` names.
 
 Errors are RFC 9457 problem documents (`application/problem+json`). """
@@ -37,9 +38,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        """Be ready for uploads, and close the connections at the end."""
+        """Be ready for uploads and listen for changes of jobs; close the connections at the end."""
         isolation.prepare()
-        yield
+        await context.watch.start()
+        with context.watch.closed_by_signals():
+            yield
+        await context.watch.stop()
         context.close()
 
     app = FastAPI(
@@ -53,6 +57,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.context = context
     app.add_middleware(RequestIdMiddleware)
     problems.install(app)
-    for routes in (service_routes, model_routes, job_routes, result_routes):
+    for routes in (service_routes, model_routes, job_routes, event_routes, result_routes):
         app.include_router(routes.router)
     return app

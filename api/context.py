@@ -8,8 +8,11 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from api.models import Models
+from api.watching import Watch
 from worker.aliases import AliasStore
 from worker.artifacts import ArtifactStore
+from worker.estimates import Estimator
+from worker.idempotency import Claims
 from worker.job_store import JobStore
 from worker.queue import JobQueue
 from worker.settings import Settings
@@ -26,6 +29,9 @@ class Context:
         queue: announces jobs.
         aliases: by which models may be named.
         models: the models on offer.
+        claims: the idempotency keys.
+        estimator: says when jobs will start and end.
+        watch: wakes those who wait for a job.
     """
 
     settings: Settings
@@ -34,6 +40,9 @@ class Context:
     queue: JobQueue
     aliases: AliasStore
     models: Models
+    claims: Claims
+    estimator: Estimator
+    watch: Watch
 
     @classmethod
     def of(cls, settings: Settings) -> Context:
@@ -47,6 +56,9 @@ class Context:
             JobQueue(settings),
             aliases,
             Models(settings, aliases),
+            Claims(redis_url),
+            Estimator(redis_url, settings.stale_after_s),
+            Watch(redis_url),
         )
 
     def close(self) -> None:
@@ -54,6 +66,8 @@ class Context:
         self.store.close()
         self.queue.close()
         self.aliases.close()
+        self.claims.close()
+        self.estimator.close()
 
 
 def _context(request: Request) -> Context:

@@ -50,6 +50,10 @@ _STATUS: Mapping[str, int] = {
     "job-expired": 410,
     "result-not-ready": 409,
     "queue-full": 503,
+    "invalid-idempotency-key": 400,
+    "idempotency-key-reused": 422,
+    "idempotency-key-busy": 409,
+    "range-not-satisfiable": 416,
     "time-limit": 500,
     "out-of-memory": 500,
     "internal-error": 500,
@@ -103,17 +107,25 @@ class ServiceError(CochlearError):
         title: the kind in words.
         detail: what happened.
         retry_after_s: when to try again, or None.
+        headers: further headers of the answer.
         **terms: `expected`, `found`, `hint`, `field` of `CochlearError`.
     """
 
     def __init__(
-        self, code: str, title: str, detail: str, *, retry_after_s: int | None = None, **terms: str | None
+        self,
+        code: str,
+        title: str,
+        detail: str,
+        *,
+        retry_after_s: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        **terms: str | None,
     ) -> None:
         """Take the terms of the error."""
         super().__init__(detail, **terms)
         self.code = code  # type: ignore[misc]  # one class for all kinds, where the model has one class for each
         self.title = title  # type: ignore[misc]
-        self.retry_after_s = retry_after_s
+        self.headers = {**(headers or {}), **({} if retry_after_s is None else {"Retry-After": str(retry_after_s)})}
 
 
 def problem_of(failure: JobFailure, instance: str | None = None, request_id: str | None = None) -> Problem:
@@ -156,8 +168,7 @@ async def _on_cochlear_error(request: Request, error: Exception) -> JSONResponse
     problem = problem_of(JobFailure.from_error(error))
     if problem.status >= 500:
         _log.error("request %s: %s", request_id_of(request), error)
-    retry = error.retry_after_s if isinstance(error, ServiceError) else None
-    return _answer(request, problem, None if retry is None else {"Retry-After": str(retry)})
+    return _answer(request, problem, error.headers if isinstance(error, ServiceError) else None)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from api.access.caller import Caller
 from api.context import Context
+from api.idempotency import claim_lost
 from api.isolation import Bounds, run_isolated
 from api.models import Models
 from api.problems import ServiceError
@@ -23,6 +24,7 @@ from model.outputs.write import DEFAULT_FORMATS
 from model.request import check_request
 from model.volumes.intensity import IntensityRule
 from model.volumes.volume import ImageLimits
+from worker.idempotency import Claim, ClaimLostError
 from worker.jobs import JobRecord
 from worker.settings import Settings
 
@@ -79,7 +81,12 @@ def check_upload(upload: Upload, settings: Settings, models: Models) -> Submissi
 
 
 def accept(
-    context: Context, submission: Submission, image: Path, caller: Caller, request_id: str | None = None
+    context: Context,
+    submission: Submission,
+    image: Path,
+    caller: Caller,
+    request_id: str | None = None,
+    claim: Claim | None = None,
 ) -> JobRecord:
     """Keep the image, make the record, announce the job; all of it or nothing.
 
@@ -89,9 +96,10 @@ def accept(
         image: the received file; it is moved.
         caller: who sends it.
         request_id: name of the request.
+        claim: of the idempotency key of the request, or None.
 
     Raises:
-        ServiceError: when too many jobs wait.
+        ServiceError: when too many jobs wait, or the claim was lost.
         RedisError, OperationalError: when Redis is away.
     """
     if context.store.queue_length() >= context.settings.max_queued:
@@ -122,14 +130,17 @@ def accept(
         owner=caller.key_id,
         bundle_digest=submission.bundle_digest,
         request_id=request_id,
+        idempotency=None if claim is None else claim.name,
     )
     try:
         context.artifacts.put_input(job_id, record.input_name, image)
-        placed = context.store.create(record)
+        placed = context.store.create(record, claim)
         context.queue.send(job_id)
-    except BaseException:
+    except BaseException as error:
         context.artifacts.erase(job_id)
         context.store.withdraw(record)
+        if isinstance(error, ClaimLostError):
+            raise claim_lost() from error
         raise
     return placed
 

@@ -5,6 +5,7 @@ The framework's own form parsing is not used: it spools without a bound before t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,10 +36,12 @@ class Upload:
     Attributes:
         image: path of the received file.
         fields: the other fields, by name.
+        image_sha256: SHA-256 of the file, in hexadecimal digits.
     """
 
     image: Path
     fields: Mapping[str, str]
+    image_sha256: str
 
 
 class MultipartSink:
@@ -55,6 +58,7 @@ class MultipartSink:
         self._target = target
         self._cap = max_image_bytes
         self._image_bytes = -1
+        self._digest = hashlib.sha256()
         self._texts: dict[str, bytearray] = {}
         self._name = ""
         self._headers = _PartHeaders()
@@ -102,6 +106,11 @@ class MultipartSink:
         except UnicodeDecodeError as error:
             raise InputError("a field is not text", expected="UTF-8", found="other bytes") from error
 
+    @property
+    def image_sha256(self) -> str:
+        """SHA-256 of the image as far as it has come."""
+        return self._digest.hexdigest()
+
     def _begin(self) -> None:
         """Start a part."""
         self._name = ""
@@ -146,6 +155,7 @@ class MultipartSink:
             self._image_bytes += end - start
             if self._image_bytes > self._cap:
                 raise too_large(self._cap)
+            self._digest.update(data[start:end])
             self._target.write(data[start:end])
             return
         text = self._texts[self._name]
@@ -202,7 +212,7 @@ async def receive_upload(request: Request, target: Path, max_image_bytes: int) -
     except (ServiceError, InputError):
         await body.drain()
         raise
-    return Upload(target, fields)
+    return Upload(target, fields, sink.image_sha256)
 
 
 def too_large(cap: int) -> ServiceError:

@@ -105,14 +105,21 @@ class ArtifactStore:
         names = sorted(path[len(root) + 1 :] for path in self._fs.find(root))
         return {name: self._describe(f"{root}/{name}") for name in names if name != _MARKER}
 
-    def read_result(self, job_id: str, name: str) -> Iterator[bytes]:
-        """Give a published file piece by piece.
+    def read_result(self, job_id: str, name: str, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Give a published file, or a part of it, piece by piece.
+
+        Args:
+            job_id: the job.
+            name: the file, relative to the results.
+            begin: first byte.
+            end: the byte after the last; None for the end of the file.
 
         Raises:
             FileNotFoundError: at the first piece, when it is not there.
         """
         with self._fs.open(self._path(job_id, f"results/{name}"), "rb") as stream:
-            while piece := stream.read(_CHUNK):
+            stream.seek(begin)
+            while piece := stream.read(_CHUNK if end is None else min(_CHUNK, end - stream.tell())):
                 yield piece
 
     def erase(self, job_id: str) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 from redis.exceptions import WatchError
 
-from worker import job_index
+from worker import durations, events, idempotency, job_index
+from worker.idempotency import Claim, store_once
 from worker.jobs import JobRecord, JobState
 from worker.redis_connection import connect, key
 
@@ -23,7 +24,7 @@ _WORKERS = key("workers")
 Follower = Callable[[Any, JobRecord | None, JobRecord | None], None]
 """Queues, into the transaction that changes a record, what follows from the change: `(pipe, old, new)`."""
 
-FOLLOWERS: tuple[Follower, ...] = (job_index.follow,)
+FOLLOWERS: tuple[Follower, ...] = (job_index.follow, events.follow, durations.follow, idempotency.follow)
 """What follows a change of a record; called once per try, in this order."""
 
 
@@ -49,12 +50,23 @@ class JobStore:
         seconds, microseconds = self._redis.time()
         return datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
 
-    def create(self, record: JobRecord) -> JobRecord:
-        """Store a new record at the end of the queue and give it with its sequence number."""
+    def create(self, record: JobRecord, claim: Claim | None = None) -> JobRecord:
+        """Store a new record at the end of the queue and give it with its sequence number.
+
+        Args:
+            record: the record.
+            claim: settled in the same transaction, when the request carried an idempotency key.
+
+        Raises:
+            ClaimLostError: when the claim is not held any more; then nothing is stored.
+        """
         placed = record.model_copy(update={"sequence": int(self._redis.incr(key("sequence")))})
         with self._redis.pipeline(transaction=True) as pipe:
-            self._write(pipe, None, placed)
-            pipe.execute()
+            if claim is None:
+                self._write(pipe, None, placed)
+                pipe.execute()
+            else:
+                store_once(pipe, claim, placed.id, lambda pipe: self._write(pipe, None, placed))
         return placed
 
     def get(self, job_id: str) -> JobRecord | None:

@@ -104,6 +104,7 @@ class JobRecord(BaseModel):
         traceparent: W3C trace context of that request, or None.
         batch: id of the batch it belongs to, or None.
         webhook: address that is told when the job ends, or None.
+        idempotency: where the idempotency key of its request is kept, or None.
         lease: who works on it: worker, then a random token of the attempt; None unless running.
         cancel_requested: whether the user asked to stop a running job.
     """
@@ -135,6 +136,7 @@ class JobRecord(BaseModel):
     traceparent: str | None = None
     batch: str | None = None
     webhook: str | None = None
+    idempotency: str | None = None
     lease: str | None = None
     cancel_requested: bool = False
 

@@ -34,7 +34,7 @@ def create_celery(settings: Settings) -> Any:  # noqa: ANN401  (Celery ships wit
         broker_transport_options={
             "global_keyprefix": "cochlear:broker:",
             "socket_connect_timeout": 5,
-            "visibility_timeout": settings.time_limit_s + 600,
+            "visibility_timeout": settings.time_limit_s + settings.stop_grace_s + 600,
         },
         result_backend=None,
         task_acks_late=True,
@@ -45,7 +45,7 @@ def create_celery(settings: Settings) -> Any:  # noqa: ANN401  (Celery ships wit
         task_serializer="json",
         task_soft_time_limit=settings.time_limit_s,
         # The soft limit raises inside Python; the hard one kills a run that is stuck in native code.
-        task_time_limit=settings.time_limit_s + 30,
+        task_time_limit=settings.time_limit_s + settings.stop_grace_s,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_enable_remote_control=False,
         worker_prefetch_multiplier=1,

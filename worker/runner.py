@@ -89,10 +89,10 @@ def _attempt(
         _segment_and_publish(record, attempt, store, artifacts, engine, settings)
     except StopWorkError as stop:
         _log.info("job %s: stopped: %s", record.id, stop)
-        if lifecycle.confirm_cancel(store, record.id, attempt.lease) is not None:
-            artifacts.erase(record.id)
+        _confirm_cancel(record.id, attempt.lease, store, artifacts)
     except SoftTimeLimitExceeded:
-        return TIME_LIMIT
+        # Raised at the time limit, and by the worker when a canceled run does not stop by itself.
+        return None if _confirm_cancel(record.id, attempt.lease, store, artifacts) else TIME_LIMIT
     except MemoryError:
         return OUT_OF_MEMORY
     except CochlearError as error:
@@ -102,6 +102,14 @@ def _attempt(
         _log.exception("job %s: unforeseen error", record.id)
         return INTERNAL
     return None
+
+
+def _confirm_cancel(job_id: str, lease: str, store: JobStore, artifacts: ArtifactStore) -> bool:
+    """End a job that was canceled, now that it has stopped; tell whether it was."""
+    if lifecycle.confirm_cancel(store, job_id, lease) is None:
+        return False
+    artifacts.erase(job_id)
+    return True
 
 
 def _segment_and_publish(

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from worker import lifecycle
 from worker.artifacts import ArtifactStore
+from worker.cancellation import LOOK_EVERY_S, Stopper
 from worker.engine import Engine
 from worker.job_store import JobStore
 from worker.processes import die_with_parent, limit_memory
@@ -53,6 +54,7 @@ class WorkerService:
         self._artifacts = ArtifactStore(settings.artifacts_url)
         self._reconciler = Reconciler(self._store, self._artifacts, self._queue, settings)
         self._engine = Engine(settings.checkpoints, settings.device, settings.loaded_bundles)
+        self.stopper = Stopper(self._store, self._artifacts, self.name, settings.stop_grace_s)
         self._released: list[str] = []
 
     def run(self) -> int:
@@ -157,6 +159,7 @@ def _timer_step(service: WorkerService, beat_every_s: float) -> type[Any]:
             self._timers = [
                 parent.timer.call_repeatedly(beat_every_s, service.beat),
                 parent.timer.call_repeatedly(_SWEEP_EVERY_S, service.sweep),
+                parent.timer.call_repeatedly(LOOK_EVERY_S, lambda: service.stopper.look(parent.pool.info["processes"])),
             ]
 
         def stop(self, parent: Any) -> None:  # noqa: ANN401
