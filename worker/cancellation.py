@@ -62,18 +62,17 @@ class Stopper:
             children: process ids of the pool; a worker has one.
         """
         try:
-            canceled = {
-                record.id: record for record in map(self._store.get, self._store.running_ids()) if self._is_ours(record)
-            }
+            running = map(self._store.get, self._store.running_ids())
+            canceled = {record.id: record for record in running if record is not None and self._is_ours(record)}
             self._overdue = {job_id: run for job_id, run in self._overdue.items() if job_id in canceled}
             for record in canceled.values():
                 self._press(record, children)
         except (RedisError, OSError):
             _log.warning("canceled runs are looked after later", exc_info=True)
 
-    def _is_ours(self, record: JobRecord | None) -> bool:
+    def _is_ours(self, record: JobRecord) -> bool:
         """Tell whether a record is that of a canceled run of this worker."""
-        if record is None or record.lease is None:
+        if record.lease is None:
             return False
         return record.cancel_requested and record.lease.startswith(self._worker + ":")
 

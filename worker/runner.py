@@ -69,8 +69,12 @@ def run_job(
         _log.info("job %s: nothing to do", job_id)
         return True
     _log.info("job %s: attempt %d", job_id, record.attempt)
-    with Attempt(store, job_id, lease) as attempt:
-        failure = _attempt(record, attempt, store, artifacts, engine, settings)
+    try:
+        with Attempt(store, job_id, lease) as attempt:
+            failure = _attempt(record, attempt, store, artifacts, engine, settings)
+    except SoftTimeLimitExceeded:
+        # Raised at the time limit, and by the worker when a canceled run does not stop by itself.
+        failure = None if _confirm_cancel(job_id, lease, store, artifacts) else TIME_LIMIT
     if failure is not None and lifecycle.fail(store, job_id, lease, failure) is not None:
         _log.warning("job %s: failed: %s", job_id, failure.code)
     return failure is None or failure.code not in _UNFIT
@@ -91,8 +95,8 @@ def _attempt(
         _log.info("job %s: stopped: %s", record.id, stop)
         _confirm_cancel(record.id, attempt.lease, store, artifacts)
     except SoftTimeLimitExceeded:
-        # Raised at the time limit, and by the worker when a canceled run does not stop by itself.
-        return None if _confirm_cancel(record.id, attempt.lease, store, artifacts) else TIME_LIMIT
+        # It can come at any point, and is handled where none is left out.
+        raise
     except MemoryError:
         return OUT_OF_MEMORY
     except CochlearError as error:
