@@ -8,9 +8,22 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from api import event_routes, isolation, job_routes, model_routes, problems, result_routes, service_routes
+from api import (
+    event_routes,
+    health,
+    isolation,
+    job_routes,
+    metrics_routes,
+    model_routes,
+    problems,
+    result_routes,
+    service_routes,
+)
+from api.access.protect import protect
+from api.access_log import AccessLogMiddleware, HttpMetrics
 from api.context import Context
 from api.request_id import RequestIdMiddleware
+from worker import logs
 from worker.settings import Settings
 
 _DESCRIPTION = """
@@ -38,12 +51,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        """Be ready for uploads and listen for changes of jobs; close the connections at the end."""
+        """Set up logging, after whatever server runs this has; be ready for uploads and listen for changes of jobs."""
+        logs.configure(context.settings)
         isolation.prepare()
         await context.watch.start()
         with context.watch.closed_by_signals():
             yield
         await context.watch.stop()
+        await app.state.guard.close()
+        app.state.health.close()
+        app.state.collector.close()
         context.close()
 
     app = FastAPI(
@@ -55,8 +72,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.context = context
+    app.state.health = health.HealthChecks(context.settings)
+    app.state.collector = metrics_routes.ServiceCollector(context)
+    app.state.http_metrics = HttpMetrics()
+    app.state.guard = protect(app, context.settings)
+    app.add_middleware(AccessLogMiddleware, metrics=app.state.http_metrics)
     app.add_middleware(RequestIdMiddleware)
     problems.install(app)
-    for routes in (service_routes, model_routes, job_routes, event_routes, result_routes):
+    for routes in (
+        service_routes,
+        health,
+        metrics_routes,
+        model_routes,
+        job_routes,
+        event_routes,
+        result_routes,
+    ):
         app.include_router(routes.router)
     return app

@@ -15,6 +15,7 @@ from worker.estimates import Estimator
 from worker.idempotency import Claims
 from worker.job_store import JobStore
 from worker.queue import JobQueue
+from worker.redis_connection import connect
 from worker.settings import Settings
 
 
@@ -48,7 +49,7 @@ class Context:
     def of(cls, settings: Settings) -> Context:
         """Give the parts for these settings; connections are made when first used."""
         redis_url = settings.required_redis_url()
-        aliases = AliasStore(redis_url)
+        aliases = AliasStore(connect(redis_url))
         return cls(
             settings,
             JobStore(redis_url, settings.stale_after_s),

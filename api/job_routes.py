@@ -14,12 +14,14 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from api.access.caller import Caller, Reader, Submitter
+from api.access.job_cap import check_job_cap
 from api.context import Context, ContextOf
 from api.idempotency import PARAMETER, REPLAYED, Ticket, fingerprint_of, key_of, ticket_for
 from api.prefer import parse_prefer
 from api.problems import ServiceError
 from api.request_id import request_id_of
 from api.schemas import Job, JobPage, problem_responses
+from api.storage import require_space
 from api.submission import accept, check_upload
 from api.uploads import Upload, receive_upload
 from api.waiting import MAX_WAIT_S, wait_until
@@ -101,7 +103,7 @@ _FORM: Mapping[str, Any] = {
     response_model=Job,
     responses={
         200: {"model": Job, "description": "The job has ended within the time of `Prefer: wait`."},
-        **problem_responses(400, 409, 413, 415, 422, 503),
+        **problem_responses(400, 408, 409, 413, 415, 422, 429, 503),
     },
     openapi_extra=dict(_FORM),
     summary="Submit an ear",
@@ -113,7 +115,11 @@ async def submit(request: Request, context: ContextOf, caller: Submitter) -> Res
     """
     name = key_of(request)
     prefer = parse_prefer(request.headers.getlist("prefer"))
+    if name is None:
+        # With a key it may be the answer to an earlier request that is wanted.
+        await anyio.to_thread.run_sync(check_job_cap, context, caller)
     settings = context.settings
+    require_space(settings, request)
     settings.uploads_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     target = settings.uploads_dir / f"{uuid.uuid4()}.part"
     try:

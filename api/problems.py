@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,9 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
+from api.access.headers import SECURITY_HEADERS
 from api.request_id import HEADER, request_id_of
 from model.errors import CochlearError
+from model.meshes.formats import MESH_FORMATS
+from model.structures import STRUCTURE_IDS
 from worker.jobs import JobFailure
+from worker.logs import EXTRA
+from worker.storage import STORAGE_FULL, is_storage_full
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +47,18 @@ _STATUS: Mapping[str, int] = {
     "gpu-out-of-memory": 500,
     "run-failed": 500,
     "invalid-settings": 500,
+    "bad-request": 400,
+    "unauthorized": 401,
     "forbidden": 403,
+    "foreign-origin": 403,
+    "not-local": 403,
+    "request-timeout": 408,
+    "body-too-large": 413,
+    "too-many-requests": 429,
+    "too-many-jobs": 429,
+    "head-too-large": 431,
+    "too-many-connections": 503,
+    "keys-unavailable": 503,
     "malformed-upload": 400,
     "upload-too-large": 413,
     "unsupported-media-type": 415,
@@ -54,12 +71,18 @@ _STATUS: Mapping[str, int] = {
     "idempotency-key-reused": 422,
     "idempotency-key-busy": 409,
     "range-not-satisfiable": 416,
+    # Not 507, which by RFC 4918 must not be tried again without being asked.
+    "storage-full": 503,
     "time-limit": 500,
     "out-of-memory": 500,
     "internal-error": 500,
     "worker-lost": 500,
 }
 """HTTP status by error code; a code that is not listed is a fault of the service."""
+
+_JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_OWN_WORDS = frozenset(STRUCTURE_IDS) | frozenset(MESH_FORMATS)
+"""What the variable parts of an address may be, beside ids of jobs."""
 
 _STATUS_TITLES = {404: "There is nothing at this address", 405: "The method is not offered at this address"}
 
@@ -125,7 +148,8 @@ class ServiceError(CochlearError):
         super().__init__(detail, **terms)
         self.code = code  # type: ignore[misc]  # one class for all kinds, where the model has one class for each
         self.title = title  # type: ignore[misc]
-        self.headers = {**(headers or {}), **({} if retry_after_s is None else {"Retry-After": str(retry_after_s)})}
+        self.retry_after_s = retry_after_s
+        self.headers = dict(headers or {})
 
 
 def problem_of(failure: JobFailure, instance: str | None = None, request_id: str | None = None) -> Problem:
@@ -150,14 +174,15 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RedisError, _on_redis_error)
     app.add_exception_handler(OperationalError, _on_redis_error)
+    app.add_exception_handler(OSError, _on_os_error)
     app.add_exception_handler(Exception, _on_unforeseen)
 
 
 def _answer(request: Request, problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Give the response that carries a problem."""
-    placed = problem.model_copy(update={"instance": request.url.path, "request_id": request_id_of(request)})
+    placed = problem.model_copy(update={"instance": _instance(request), "request_id": request_id_of(request)})
     # Set here too: the answer to an unforeseen error does not pass the middleware.
-    named = {**(headers or {}), HEADER: placed.request_id or ""}
+    named = {**SECURITY_HEADERS, **(headers or {}), HEADER: placed.request_id or ""}
     return JSONResponse(placed.model_dump(exclude_none=True), problem.status, named, media_type=MEDIA_TYPE)
 
 
@@ -165,10 +190,18 @@ async def _on_cochlear_error(request: Request, error: Exception) -> JSONResponse
     """Answer a typed error."""
     if not isinstance(error, CochlearError):
         raise error
+    return respond(request, error)
+
+
+def respond(request: Request, error: CochlearError) -> JSONResponse:
+    """Give the answer to a request that ended in a typed error."""
     problem = problem_of(JobFailure.from_error(error))
     if problem.status >= 500:
-        _log.error("request %s: %s", request_id_of(request), error)
-    return _answer(request, problem, error.headers if isinstance(error, ServiceError) else None)
+        _log.error("request %s: %s", request_id_of(request), error.code)
+    headers = dict(error.headers) if isinstance(error, ServiceError) else {}
+    if isinstance(error, ServiceError) and error.retry_after_s is not None:
+        headers["Retry-After"] = str(error.retry_after_s)
+    return _answer(request, problem, headers)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
@@ -201,6 +234,11 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
 
 async def _on_redis_error(request: Request, error: Exception) -> JSONResponse:
     """Answer while the Redis server is away."""
+    return respond_redis_away(request, error)
+
+
+def respond_redis_away(request: Request, error: Exception) -> JSONResponse:
+    """Give the answer to a request that needs the Redis server while it is away."""
     _log.error("request %s: Redis cannot be used: %s", request_id_of(request), error)
     problem = Problem(
         type="/problems/queue-unavailable",
@@ -211,9 +249,19 @@ async def _on_redis_error(request: Request, error: Exception) -> JSONResponse:
     return _answer(request, problem, {"Retry-After": "5"})
 
 
+async def _on_os_error(request: Request, error: Exception) -> JSONResponse:
+    """Answer while the disk is full; any other error of the system is unforeseen."""
+    if not is_storage_full(error):
+        return await _on_unforeseen(request, error)
+    _log.error("request %s: the storage is full", request_id_of(request))
+    return _answer(request, problem_of(STORAGE_FULL), {"Retry-After": "60"})
+
+
 async def _on_unforeseen(request: Request, error: Exception) -> JSONResponse:
     """Answer a fault of the service without telling its insides."""
-    _log.error("request %s: unforeseen error", request_id_of(request), exc_info=error)
+    # The log context of the request has ended where this is called.
+    named = {EXTRA: {"request_id": request_id_of(request)}}
+    _log.error("request %s: unforeseen error", request_id_of(request), exc_info=error, extra=named)
     problem = Problem(
         type="/problems/internal-error",
         title="The service failed unexpectedly",
@@ -224,5 +272,17 @@ async def _on_unforeseen(request: Request, error: Exception) -> JSONResponse:
 
 
 def _shown(item: Any) -> str:  # noqa: ANN401
-    """Give the refused value, shortened."""
-    return repr(item.get("input"))[:80]
+    """Say what was refused without repeating it; only numbers are given as they came."""
+    value = item.get("input")
+    if isinstance(value, str) and not re.fullmatch(r"-?[0-9.]{1,20}", value):
+        return f"text of {len(value)} characters"
+    return repr(value)[:80]
+
+
+def _instance(request: Request) -> str | None:
+    """Give the address of the request, unless a part of it is neither the service's own word nor the id of a job."""
+    if "route" not in request.scope:
+        return None
+    values = map(str, request.scope.get("path_params", {}).values())
+    known = all(value in _OWN_WORDS or _JOB_ID.fullmatch(value) for value in values)
+    return request.url.path if known else None

@@ -53,6 +53,8 @@ class Job(BaseModel):
                 },
                 "warnings": [],
                 "problem": None,
+                "request_id": "6f1c2e0b9d7a4f35",
+                "traceparent": None,
             }
         }
     )
@@ -91,6 +93,8 @@ class Job(BaseModel):
     links: JobLinks
     warnings: list[str] = Field(description="Remarks on the input and the result.")
     problem: Problem | None = Field(default=None, description="Why the job failed; null unless it did.")
+    request_id: str | None = Field(default=None, description="Name of the request that submitted it, as in the logs.")
+    traceparent: str | None = Field(default=None, description="W3C trace context of that request.")
 
     @classmethod
     def of(cls, record: JobRecord, queue_position: int | None, base: str, estimate: Estimate | None = None) -> Job:
@@ -130,6 +134,8 @@ class Job(BaseModel):
             ),
             warnings=list(record.warnings),
             problem=None if record.failure is None else problem_of(record.failure, instance=address),
+            request_id=record.request_id,
+            traceparent=record.traceparent,
         )
 
 
@@ -163,8 +169,9 @@ class Readiness(BaseModel):
         examples=[
             {
                 "redis": {"ok": True, "reason": "takes writes"},
-                "worker": {"ok": True, "reason": "1 worker beats"},
-                "bundle": {"ok": True, "reason": "cochlea-ct-v2 is there"},
+                "disk": {"ok": True, "reason": "has room"},
+                "worker": {"ok": True, "reason": "1 worker beats, 1 consumes"},
+                "bundle": {"ok": True, "reason": "cochlea-ct-v2 is loaded"},
             }
         ]
     )
@@ -187,12 +194,16 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 _MEANINGS = {
     400: "The body is malformed.",
+    401: "No valid API key was sent, where keys are required.",
+    403: "The key lacks the scope; without keys: the request is not from this machine.",
     404: "There is no such job or result.",
+    408: "The upload came too slowly.",
     409: "The state of the job or model does not allow it yet.",
     410: "The job has expired; its files are gone.",
     413: "The upload is too large.",
     416: "The range lies outside the file.",
     415: "The content type is not taken.",
     422: "The input cannot be used.",
+    429: "This caller sends too many requests or has too many jobs; `Retry-After` says when to try again.",
     503: "The service cannot take it at the moment.",
 }

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from kombu.exceptions import OperationalError
+
 from api.access.caller import Caller
+from api.access.job_cap import create_within_cap
 from api.context import Context
-from api.idempotency import claim_lost
 from api.isolation import Bounds, run_isolated
 from api.models import Models
 from api.problems import ServiceError
@@ -24,9 +27,12 @@ from model.outputs.write import DEFAULT_FORMATS
 from model.request import check_request
 from model.volumes.intensity import IntensityRule
 from model.volumes.volume import ImageLimits
-from worker.idempotency import Claim, ClaimLostError
+from worker.idempotency import Claim
 from worker.jobs import JobRecord
+from worker.log_context import TRACEPARENT
 from worker.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -88,7 +94,11 @@ def accept(
     request_id: str | None = None,
     claim: Claim | None = None,
 ) -> JobRecord:
-    """Keep the image, make the record, announce the job; all of it or nothing.
+    """Keep the image, make the record, announce the job.
+
+    The job is accepted once its record is stored: a message that cannot be sent then is sent later by a worker. When
+    the record cannot be stored, or nobody knows whether it was, the image stays: a record must never be without its
+    image, and an image without a record is swept up.
 
     Args:
         context: the parts of the service.
@@ -99,8 +109,9 @@ def accept(
         claim: of the idempotency key of the request, or None.
 
     Raises:
-        ServiceError: when too many jobs wait, or the claim was lost.
-        RedisError, OperationalError: when Redis is away.
+        ServiceError: when too many jobs wait, the caller has too many, or the claim was lost.
+        RedisError: when Redis is away.
+        OSError: when the image cannot be stored.
     """
     if context.store.queue_length() >= context.settings.max_queued:
         raise ServiceError(
@@ -131,17 +142,24 @@ def accept(
         bundle_digest=submission.bundle_digest,
         request_id=request_id,
         idempotency=None if claim is None else claim.name,
+        traceparent=TRACEPARENT.get(),
+        input_bytes=image.stat().st_size,
     )
     try:
         context.artifacts.put_input(job_id, record.input_name, image)
-        placed = context.store.create(record, claim)
-        context.queue.send(job_id)
-    except BaseException as error:
+    except BaseException:
         context.artifacts.erase(job_id)
-        context.store.withdraw(record)
-        if isinstance(error, ClaimLostError):
-            raise claim_lost() from error
         raise
+    try:
+        placed = create_within_cap(context, record, claim)
+    except ServiceError:
+        # Refused, so certainly not stored.
+        context.artifacts.erase(job_id)
+        raise
+    try:
+        context.queue.send(job_id)
+    except (OperationalError, OSError):
+        _log.warning("job %s: accepted, but could not be announced yet", job_id)
     return placed
 
 

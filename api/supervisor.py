@@ -10,26 +10,27 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from types import FrameType
-from typing import NoReturn
 
 import uvicorn
+from redis.exceptions import RedisError
 
+from api.restarts import Restarts
+from api.server import StopRequestedError, address_of, build_server, listen, settle_access, stop_signals
 from model.errors import InputError, RunError
+from worker import logs
 from worker.embedded_redis import EmbeddedRedis
 from worker.job_store import JobStore
-from worker.processes import start_child, stop_child
+from worker.presence import BROKEN, LOADED, Presence, WorkerState
+from worker.processes import start_child, stop_child, worker_name
+from worker.redis_connection import connect
 from worker.settings import Settings
 
 _log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.25
 _WORKER_GRACE_S = 10.0
-_SHORT_LIFE_S = 10.0
-_MAX_SHORT_LIVES = 3
 
 
 class DataFolderError(InputError):
@@ -37,10 +38,6 @@ class DataFolderError(InputError):
 
     code = "data-folder"
     title = "The data folder cannot be used"
-
-
-class _StopRequested(BaseException):
-    """SIGINT or SIGTERM came; not an `Exception`, so that nothing on the way handles it."""
 
 
 def serve(settings: Settings, host: str, port: int, announce: Callable[[str], None]) -> None:
@@ -54,13 +51,15 @@ def serve(settings: Settings, host: str, port: int, announce: Callable[[str], No
 
     Raises:
         DataFolderError: another service runs on the data folder, or it cannot be written.
-        RunError: a part does not start, or Redis ended.
+        RunError: a part does not start, or keeps ending before it works.
     """
+    logs.configure(settings)
     with ExitStack() as stack:
         try:
-            stack.enter_context(_stop_signals())
+            stack.enter_context(stop_signals())
             stack.enter_context(_locked(settings))
-            listener = stack.enter_context(_listener(host, port))
+            listener = stack.enter_context(listen(host, port))
+            settle_access(settings, listener.getsockname()[0])
             if settings.redis_url is None:
                 redis: EmbeddedRedis | None = stack.enter_context(EmbeddedRedis(settings.data_dir))
                 settings = settings.model_copy(update={"redis_url": redis.url if redis else None})
@@ -68,7 +67,7 @@ def serve(settings: Settings, host: str, port: int, announce: Callable[[str], No
                 redis = None
             worker = stack.enter_context(_Worker(settings))
             asyncio.run(_run(settings, listener, worker, redis, announce))
-        except _StopRequested:
+        except StopRequestedError:
             _log.info("stopping")
 
 
@@ -80,11 +79,7 @@ async def _run(
     announce: Callable[[str], None],
 ) -> None:
     """Serve HTTP and look after the children until told to stop."""
-    # Imported here, so that the worker starts up while this takes its time.
-    from api.app import create_app
-
-    config = uvicorn.Config(create_app(settings), log_level="warning", timeout_graceful_shutdown=5)
-    server = uvicorn.Server(config)
+    server = build_server(settings, listener)
     watch = asyncio.create_task(_watch(server, worker, redis))
     ready = asyncio.create_task(_announce_when_ready(settings, listener, announce))
     try:
@@ -99,26 +94,48 @@ async def _run(
 
 
 async def _watch(server: uvicorn.Server, worker: _Worker, redis: EmbeddedRedis | None) -> None:
-    """Start a worker that died again; stop everything when Redis ended or workers keep dying."""
+    """Start again what died; stop everything when it keeps dying before it works."""
+    redis_restarts = Restarts("the embedded Redis server", "see redis/redis.log in the data folder")
     try:
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
-            worker.revive()
-            if redis is not None and not redis.running:
-                raise RunError("the embedded Redis server ended", hint="see redis/redis.log in the data folder")
+            if redis is not None:
+                await _revive_redis(redis, redis_restarts)
+            await worker.revive()
     except RunError:
         server.should_exit = True
         raise
 
 
+async def _revive_redis(redis: EmbeddedRedis, restarts: Restarts) -> None:
+    """Start the embedded server again when it has ended; nothing that it confirmed is lost."""
+    if redis.running:
+        if not restarts.works and await asyncio.to_thread(redis.answers):
+            restarts.note_works()
+        return
+    if redis.disk_is_full():
+        # It ends at its first write. Jobs wait until there is space.
+        restarts.note_works()
+    if restarts.is_due(redis.exit_status):
+        # In this thread, whose end the kernel takes for ours.
+        redis.start()
+
+
 async def _announce_when_ready(settings: Settings, listener: socket.socket, announce: Callable[[str], None]) -> None:
-    """Wait for the worker, then tell the address."""
-    store = JobStore(settings.required_redis_url(), settings.stale_after_s)
-    while not await asyncio.to_thread(store.live_workers):
+    """Wait until the worker hears and has loaded the default bundle, or cannot, then tell the address."""
+    presence = Presence(connect(settings.required_redis_url()), settings.stale_after_s, settings.deaf_after_s)
+    while not any(worker.facts.get("bundle_state") in (LOADED, BROKEN) for worker in await _workers(presence)):
         await asyncio.sleep(0.1)
-    store.close()
-    host, port = listener.getsockname()[:2]
-    announce(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+    presence.redis.close()
+    announce(address_of(listener))
+
+
+async def _workers(presence: Presence) -> list[WorkerState]:
+    """Give the workers that beat lately; none while Redis cannot be asked."""
+    try:
+        return await asyncio.to_thread(presence.workers)
+    except RedisError:
+        return []
 
 
 class _Worker:
@@ -129,8 +146,8 @@ class _Worker:
         told = {"COCHLEAR_DATA_DIR": str(settings.data_dir), "COCHLEAR_REDIS_URL": settings.required_redis_url()}
         self._environment = {**os.environ, **told}
         self._process: subprocess.Popen[bytes] | None = None
-        self._started_at = 0.0
-        self._short_lives = 0
+        self._settings = settings
+        self._restarts = Restarts("the worker", "its last lines above say why")
 
     def __enter__(self) -> _Worker:
         """Start the worker."""
@@ -142,20 +159,28 @@ class _Worker:
         if self._process is not None:
             stop_child(self._process, _WORKER_GRACE_S)
 
-    def revive(self) -> None:
+    async def revive(self) -> None:
         """Start the worker again when it has ended.
 
         Raises:
-            RunError: when it ended soon after its start, several times in a row.
+            RunError: when it ended before it worked, several times in a row.
         """
         if self._process is None or self._process.poll() is None:
             return
-        lived = time.monotonic() - self._started_at
-        self._short_lives = self._short_lives + 1 if lived < _SHORT_LIFE_S else 0
-        if self._short_lives >= _MAX_SHORT_LIVES:
-            raise RunError("the worker ends again and again", found=f"exit status {self._process.returncode}")
-        _log.warning("the worker ended with status %s and is started again", self._process.returncode)
-        self._start()
+        if not self._restarts.works and await asyncio.to_thread(self._has_beaten, self._process.pid):
+            self._restarts.note_works()
+        if self._restarts.is_due(self._process.returncode):
+            self._start()
+
+    def _has_beaten(self, process_id: int) -> bool:
+        """Tell whether a worker left a sign of life; without Redis nobody knows, and it is not held against it."""
+        store = JobStore(self._settings.required_redis_url(), self._settings.stale_after_s)
+        try:
+            return worker_name(process_id) in store.live_workers()
+        except RedisError:
+            return True
+        finally:
+            store.close()
 
     def _start(self) -> None:
         """Start the process; -P keeps the working directory out of the module search path.
@@ -164,24 +189,6 @@ class _Worker:
         """
         command = [sys.executable, "-P", "-m", "worker"]
         self._process = start_child(command, self._environment, signal.SIGKILL)
-        self._started_at = time.monotonic()
-
-
-@contextmanager
-def _stop_signals() -> Iterator[None]:
-    """Turn the first SIGINT or SIGTERM into `_StopRequested`; later ones are ignored, as stopping is bounded."""
-
-    def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        raise _StopRequested
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -205,20 +212,3 @@ def _locked(settings: Settings) -> Iterator[None]:
                 hint="stop it, or give another --data-dir",
             ) from error
         yield
-
-
-@contextmanager
-def _listener(host: str, port: int) -> Iterator[socket.socket]:
-    """Give a socket that listens; taken early, so that a port in use is told before anything is started."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.create_server((host, port), family=family, backlog=256)
-    except OSError as error:
-        raise InputError(
-            "the address cannot be listened on",
-            expected="a free port of this machine",
-            found=f"{host}:{port}, {str(error.strerror or error).lower()}",
-            hint="give another --host or --port",
-        ) from error
-    with listener:
-        yield listener

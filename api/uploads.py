@@ -196,6 +196,7 @@ async def receive_upload(request: Request, target: Path, max_image_bytes: int) -
     Raises:
         ServiceError: wrong content type, malformed or too large body.
         InputError: missing image, unknown or doubled field.
+        OSError: when it cannot be stored.
     """
     boundary = _boundary(request)
     declared = request.headers.get("content-length", "")
@@ -209,7 +210,7 @@ async def receive_upload(request: Request, target: Path, max_image_bytes: int) -
                 # The disk is written to in a thread, not in the event loop.
                 await anyio.to_thread.run_sync(sink.write, piece)
             fields = sink.finish()
-    except (ServiceError, InputError):
+    except (ServiceError, InputError, OSError):
         await body.drain()
         raise
     return Upload(target, fields, sink.image_sha256)

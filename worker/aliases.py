@@ -6,10 +6,12 @@ An alias holds the digest of its bundle, so that a folder that was replaced on d
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from worker.redis_connection import connect, key
+from worker.redis_connection import key
+from worker.settings import Settings
 
 DEFAULT_ALIAS = "default"
 _ALIASES = key("aliases")
@@ -40,16 +42,21 @@ class AliasStore:
     """The aliases of one service.
 
     Args:
-        redis_url: address of the server.
+        redis: a connection.
     """
 
-    def __init__(self, redis_url: str) -> None:
-        """Prepare the connection; it is made when first used."""
-        self._redis = connect(redis_url)
+    def __init__(self, redis: Any) -> None:  # noqa: ANN401  (redis-py does not type its commands usefully)
+        """Keep the connection."""
+        self._redis = redis
 
     def close(self) -> None:
         """Close the connections."""
         self._redis.close()
+
+    def default_bundle(self, settings: Settings) -> str:
+        """Give the name of the bundle of jobs that name none."""
+        alias = self.get(DEFAULT_ALIAS)
+        return settings.bundle if alias is None else alias.bundle
 
     def get(self, name: str) -> Alias | None:
         """Give an alias, or None when it is not set."""

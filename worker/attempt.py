@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 import time
@@ -30,6 +31,7 @@ STAGES: dict[str, tuple[float, float]] = {
 when the model is a segmentation network."""
 
 _WRITE_EVERY_S = 0.5
+_RETRY_BEAT_S = 0.2
 
 
 class StopWorkError(Exception):
@@ -51,14 +53,19 @@ class Attempt:
         self.job_id = job_id
         self.lease = lease
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name=f"beat-{job_id}", daemon=True)
+        self._thread = threading.Thread(
+            target=contextvars.copy_context().run, args=(self._beat,), name=f"beat-{job_id}", daemon=True
+        )
         self._stage = ""
+        self._timed = ""
+        self._stage_began = 0.0
+        self._stage_s: dict[str, float] = {}
         self._progress = 0.0
         self._written_at = 0.0
 
     def __enter__(self) -> Attempt:
         """Start beating."""
-        self._store.beat(self.job_id, self.lease)
+        # The first sign of life is left by the thread: a server that is away must not end the attempt here.
         self._thread.start()
         return self
 
@@ -80,6 +87,7 @@ class Attempt:
             StopWorkError: when the job was canceled or taken away.
         """
         begin, end = STAGES[stage]
+        self._clock(stage)
         self._progress = max(self._progress, begin + (end - begin) * min(max(fraction, 0.0), 1.0))
         if stage == self._stage and time.monotonic() - self._written_at < _WRITE_EVERY_S:
             return
@@ -90,10 +98,28 @@ class Attempt:
         if record.cancel_requested:
             raise StopWorkError("the job was canceled")
 
+    def stage_seconds(self) -> dict[str, float]:
+        """Give the time spent in each stage so far, in seconds, the present one included."""
+        self._clock(self._stage)
+        return {stage: round(seconds, 4) for stage, seconds in self._stage_s.items()}
+
+    def _clock(self, stage: str) -> None:
+        """Add the time since the last report to the stage it was spent in; `stage` is the one that goes on."""
+        now = time.monotonic()
+        if self._timed:
+            self._stage_s[self._timed] = self._stage_s.get(self._timed, 0.0) + now - self._stage_began
+        self._timed, self._stage_began = stage, now
+
     def _beat(self) -> None:
         """Leave signs of life until the attempt ends; a server that is away for a moment is no reason to stop."""
-        while not self._ended.wait(self._store.stale_after_s / 4):
+        interval = self._store.stale_after_s / 4
+        pause = 0.0
+        while not self._ended.wait(pause):
             try:
                 self._store.beat(self.job_id, self.lease)
+                pause = interval
             except RedisError:
-                _log.warning("job %s: no sign of life could be left, Redis is away", self.job_id)
+                if pause != _RETRY_BEAT_S:
+                    _log.warning("job %s: no sign of life could be left, Redis is away", self.job_id)
+                # As soon as it is back, it must hear from us, or the job is taken for abandoned.
+                pause = min(interval, _RETRY_BEAT_S)

@@ -1,8 +1,9 @@
 """Job records in Redis: compare-and-set changes, the order of the queue, signs of life.
 
-Keys, all under one prefix: `job:<id>` the record as JSON; `beat:<id>` who works on a job, with an expiry; `workers` a
-sorted set of worker names by last sign of life. Whatever else must be true of a record (`FOLLOWERS`: the sets of
-`worker.job_index` and others) changes with it in the same transaction.
+Keys, all under one prefix: `job:<id>` the record as JSON; `beat:<id>:<lease>` sign of life of one attempt, with an
+expiry (one key for each, so that an attempt left behind cannot hide its successor's); `workers` a sorted set of worker
+names by last sign of life. Whatever else must be true of a record (`FOLLOWERS`: the sets of `worker.job_index` and
+others) changes with it in the same transaction.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Any
 
 from redis.exceptions import WatchError
 
-from worker import durations, events, idempotency, job_index
-from worker.idempotency import Claim, store_once
+from worker import durations, events, idempotency, job_index, metrics
+from worker.idempotency import Claim
 from worker.jobs import JobRecord, JobState
+from worker.patience import patiently
 from worker.redis_connection import connect, key
 
 _TRIES = 50
@@ -24,8 +26,18 @@ _WORKERS = key("workers")
 Follower = Callable[[Any, JobRecord | None, JobRecord | None], None]
 """Queues, into the transaction that changes a record, what follows from the change: `(pipe, old, new)`."""
 
-FOLLOWERS: tuple[Follower, ...] = (job_index.follow, events.follow, durations.follow, idempotency.follow)
+FOLLOWERS: tuple[Follower, ...] = (
+    job_index.follow,
+    metrics.follow,
+    events.follow,
+    durations.follow,
+    idempotency.follow,
+)
 """What follows a change of a record; called once per try, in this order."""
+
+
+class TooManyActiveError(Exception):
+    """An owner has as many jobs that wait or run as it may."""
 
 
 class JobStore:
@@ -34,12 +46,14 @@ class JobStore:
     Args:
         redis_url: address of the server.
         stale_after_s: seconds after which a sign of life is forgotten.
+        patience_s: how long `get`, `change` and `now` wait for a server that is away; 0 raises at once.
     """
 
-    def __init__(self, redis_url: str, stale_after_s: float = 30.0) -> None:
+    def __init__(self, redis_url: str, stale_after_s: float = 30.0, patience_s: float = 0.0) -> None:
         """Prepare the connection; it is made when first used."""
         self._redis = connect(redis_url)
         self.stale_after_s = stale_after_s
+        self._patience_s = patience_s
 
     def close(self) -> None:
         """Close the connections."""
@@ -47,35 +61,65 @@ class JobStore:
 
     def now(self) -> datetime:
         """Give the time of the Redis server, the one clock all processes share."""
-        seconds, microseconds = self._redis.time()
+        seconds, microseconds = patiently(self._redis.time, self._patience_s)
         return datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
 
-    def create(self, record: JobRecord, claim: Claim | None = None) -> JobRecord:
+    def create(self, record: JobRecord, max_active: int | None = None, claim: Claim | None = None) -> JobRecord:
         """Store a new record at the end of the queue and give it with its sequence number.
+
+        A reply that is lost does not leave the outcome open: the record is looked for, and stored if it is not there.
 
         Args:
             record: the record.
-            claim: settled in the same transaction, when the request carried an idempotency key.
+            max_active: cap on the jobs of its owner that wait or run, this one included; None for no cap.
+            claim: on the idempotency key of the request; settled in the same transaction.
 
         Raises:
+            TooManyActiveError: when the owner has as many already. The count is watched, so that the cap holds
+                however many are created at once.
             ClaimLostError: when the claim is not held any more; then nothing is stored.
         """
+        name = _job_key(record.id)
+        # A number that is drawn and not used leaves a gap, which does no harm.
         placed = record.model_copy(update={"sequence": int(self._redis.incr(key("sequence")))})
+        active = None if record.owner is None else job_index.active_of(record.owner)
         with self._redis.pipeline(transaction=True) as pipe:
-            if claim is None:
+            for _ in range(_TRIES):
+                pipe.watch(name)
+                if pipe.exists(name):
+                    return placed
+                if active is not None and max_active is not None:
+                    pipe.watch(active)
+                    if pipe.scard(active) >= max_active:
+                        raise TooManyActiveError
+                if claim is not None:
+                    claim.watch(pipe)
+                pipe.multi()
                 self._write(pipe, None, placed)
-                pipe.execute()
-            else:
-                store_once(pipe, claim, placed.id, lambda pipe: self._write(pipe, None, placed))
-        return placed
+                if claim is not None:
+                    claim.settle(pipe, placed.id)
+                try:
+                    pipe.execute()
+                except WatchError:
+                    # redis-py raises it for a connection that broke, too: was it stored or not?
+                    continue
+                return placed
+        raise RuntimeError(f"job {record.id}: the record could not be stored in {_TRIES} tries")
+
+    def active_count(self, owner: str) -> int:
+        """Give the number of jobs of an owner that wait or run."""
+        return int(self._redis.scard(job_index.active_of(owner)))
 
     def get(self, job_id: str) -> JobRecord | None:
         """Give a record, or None when there is none of that id."""
-        raw = self._redis.get(_job_key(job_id))
+        raw = patiently(lambda: self._redis.get(_job_key(job_id)), self._patience_s)
         return None if raw is None else JobRecord.model_validate_json(raw)
 
     def change(self, job_id: str, edit: Callable[[JobRecord], JobRecord | None]) -> JobRecord | None:
         """Change a record by compare-and-set.
+
+        When the connection breaks while the change is sent, the record tells whether it was made: the change is neither
+        lost nor made twice, unless somebody else changed the record in between; then `edit` decides on that record.
 
         Args:
             job_id: the job.
@@ -84,23 +128,33 @@ class JobStore:
         Returns:
             The record as stored, or None when the job is not there or was left alone.
         """
-        name = _job_key(job_id)
-        with self._redis.pipeline(transaction=True) as pipe:
-            for _ in range(_TRIES):
-                pipe.watch(name)
-                raw = pipe.get(name)
+        sent: JobRecord | None = None
+
+        def attempt() -> tuple[bool, JobRecord | None]:
+            nonlocal sent
+            with self._redis.pipeline(transaction=True) as pipe:
+                pipe.watch(_job_key(job_id))
+                raw = pipe.get(_job_key(job_id))
+                if sent is not None and raw == sent.model_dump_json():
+                    return True, sent
                 old = None if raw is None else JobRecord.model_validate_json(raw)
                 new = None if old is None else edit(old)
                 if new is None:
-                    return None
-                new = new.model_copy(update={"updated_at": self.now()})
+                    return True, None
+                sent = new.model_copy(update={"updated_at": self.now()})
                 pipe.multi()
-                self._write(pipe, old, new)
+                self._write(pipe, old, sent)
                 try:
                     pipe.execute()
                 except WatchError:
-                    continue
-                return new
+                    # redis-py raises it for a connection that broke, too.
+                    return False, None
+                return True, sent
+
+        for _ in range(_TRIES):
+            done, record = patiently(attempt, self._patience_s)
+            if done:
+                return record
         raise RuntimeError(f"job {job_id}: the record kept changing under {_TRIES} tries")
 
     def remove(self, job_id: str) -> bool:
@@ -121,12 +175,6 @@ class JobStore:
                     continue
                 return True
         raise RuntimeError(f"job {job_id}: the record kept changing under {_TRIES} tries")
-
-    def withdraw(self, record: JobRecord) -> None:
-        """Erase the record of a job that was never announced to a worker."""
-        with self._redis.pipeline(transaction=True) as pipe:
-            self._write(pipe, record, None)
-            pipe.execute()
 
     def page(self, limit: int, before: int | None = None, owner: str | None = None) -> list[JobRecord]:
         """Give records, latest first.
@@ -150,10 +198,10 @@ class JobStore:
         """Give the number of waiting jobs."""
         return int(self._redis.zcard(job_index.QUEUE))
 
-    def next_queued(self) -> JobRecord | None:
-        """Give the record that is first in the queue."""
-        ids = self._redis.zrange(job_index.QUEUE, 0, 0)
-        return self.get(ids[0]) if ids else None
+    def first_queued(self, count: int) -> list[JobRecord]:
+        """Give the records at the head of the queue."""
+        records = [self.get(job_id) for job_id in self._redis.zrange(job_index.QUEUE, 0, count - 1)]
+        return [record for record in records if record is not None]
 
     def running_ids(self) -> list[str]:
         """Give the ids of the running jobs."""
@@ -165,14 +213,14 @@ class JobStore:
 
     def beat(self, job_id: str, lease: str) -> None:
         """Leave a sign of life of the worker that holds a job."""
-        self._redis.set(key("beat", job_id), lease, px=int(self.stale_after_s * 1000))
+        self._redis.set(key("beat", job_id, lease), "1", px=int(self.stale_after_s * 1000))
 
     def is_abandoned(self, record: JobRecord) -> bool:
         """Tell whether a running job's worker has stopped beating.
 
         A record changed a moment ago is not abandoned, whatever the beat: the holder may not have beaten yet.
         """
-        if record.state is not JobState.RUNNING or self._redis.get(key("beat", record.id)) == record.lease:
+        if record.state is not JobState.RUNNING or self._redis.exists(key("beat", record.id, record.lease or "")):
             return False
         return (self.now() - record.updated_at).total_seconds() > self.stale_after_s
 
@@ -189,21 +237,13 @@ class JobStore:
         """Give the names of the workers that beat lately."""
         return list(self._redis.zrangebyscore(_WORKERS, self.now().timestamp() - self.stale_after_s, "+inf"))
 
-    def check_write(self) -> None:
-        """Write and forget a key, to learn whether the server takes writes.
-
-        Raises:
-            redis.exceptions.RedisError: when it does not.
-        """
-        self._redis.set(key("canary"), "1", px=1000)
-
     @staticmethod
     def _write(pipe: Any, old: JobRecord | None, new: JobRecord | None) -> None:  # noqa: ANN401
         """Queue the commands that store or erase a record, and those of all followers."""
         if new is not None:
             pipe.set(_job_key(new.id), new.model_dump_json())
         elif old is not None:
-            pipe.delete(_job_key(old.id), key("beat", old.id))
+            pipe.delete(_job_key(old.id))
         for follow in FOLLOWERS:
             follow(pipe, old, new)
 

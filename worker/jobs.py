@@ -107,6 +107,10 @@ class JobRecord(BaseModel):
         idempotency: where the idempotency key of its request is kept, or None.
         lease: who works on it: worker, then a random token of the attempt; None unless running.
         cancel_requested: whether the user asked to stop a running job.
+        queued_at: when it was put back into the queue; None until then, as it waits since `created_at`.
+        input_bytes: size of the image as sent.
+        stage_s: seconds by stage of the attempt that succeeded.
+        verdicts: verdicts of the quality checks by name, and `overall`; empty until it has succeeded.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -139,6 +143,10 @@ class JobRecord(BaseModel):
     idempotency: str | None = None
     lease: str | None = None
     cancel_requested: bool = False
+    queued_at: datetime | None = None
+    input_bytes: int = 0
+    stage_s: dict[str, float] = {}
+    verdicts: dict[str, str] = {}
 
     def changed(self, **changes: object) -> JobRecord:
         """Give this record with some fields changed.

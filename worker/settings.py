@@ -41,8 +41,25 @@ class Settings(BaseSettings):
         time_limit_s: seconds one attempt may take before it is stopped.
         stop_grace_s: seconds a run that is to stop (canceled, or over its time) gets before harsher means are used.
         stale_after_s: seconds without a sign of life after which a worker counts as dead.
-        max_attempts: how often a job is tried when its worker dies.
+        max_attempts: how often a job is begun when its worker dies: 3 is one run and two more.
         retention_s: seconds after which a finished job's files are erased; None keeps them.
+        access: `keys` asks for an API key, `open` lets in everybody on this machine; None takes `open` when the service
+            listens on a loopback address, otherwise `keys`.
+        keys_file: file of the API keys; None means `data_dir`/keys.json.
+        max_requests_per_s: requests a second of one API key (or, with open access, of one address), averaged over ten
+            seconds; further ones are answered 429.
+        max_active_per_key: cap on the jobs of one API key that wait or run; further ones are answered 429.
+        max_connections: cap on open connections of one API process; further ones are answered 503.
+        head_timeout_s: seconds within which the head of a request must have come.
+        stall_timeout_s: seconds over which the rate of an upload is measured, and for which a client may not read.
+        min_upload_rate: bytes a second under which an upload is given up.
+        root_path: path prefix under which a proxy, which strips it, offers the service, such as `/cochlear`.
+        trusted_proxies: addresses and networks, separated by commas, whose `X-Forwarded-*` headers are believed.
+        deaf_after_s: seconds without a message consumed after which an idle worker counts as deaf; it sends itself one
+            every quarter of that time, and ends itself to be started again after twice that time.
+        min_free_bytes: free space of the data folder's disk under which the service is not ready and takes no uploads;
+            None means 1 GiB, on small disks 5 percent.
+        log_format: `json`, or `text` for people; None takes text when standard error is a terminal, otherwise json.
     """
 
     model_config = SettingsConfigDict(env_prefix="COCHLEAR_", extra="ignore")
@@ -62,14 +79,33 @@ class Settings(BaseSettings):
     time_limit_s: float = Field(default=1800.0, gt=1)
     stop_grace_s: float = Field(default=5.0, ge=0.1)
     stale_after_s: float = Field(default=30.0, ge=0.1)
-    max_attempts: int = Field(default=2, ge=1)
+    max_attempts: int = Field(default=3, ge=1)
     retention_s: float | None = Field(default=None, gt=0)
+    access: Literal["keys", "open"] | None = None
+    keys_file: Path | None = None
+    max_requests_per_s: float = Field(default=200.0, ge=0.1)
+    max_active_per_key: int = Field(default=200, gt=0)
+    max_connections: int = Field(default=512, gt=0)
+    head_timeout_s: float = Field(default=10.0, gt=0)
+    stall_timeout_s: float = Field(default=20.0, gt=0)
+    min_upload_rate: int = Field(default=2048, ge=0)
+    root_path: str = Field(default="", pattern=r"^(/[A-Za-z0-9._~-]+)*$")
+    trusted_proxies: str = ""
+    deaf_after_s: float = Field(default=60.0, ge=0.4)
+    min_free_bytes: int | None = Field(default=None, ge=0)
+    log_format: Literal["json", "text"] | None = None
 
     @field_validator("data_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         """Make the folder independent of later changes of the working directory."""
         return value.expanduser().resolve()
+
+    @field_validator("keys_file")
+    @classmethod
+    def _unresolved(cls, value: Path | None) -> Path | None:
+        """Make the file absolute but follow no links yet: a mounted secret is changed by turning a link."""
+        return None if value is None else value.expanduser().absolute()
 
     @property
     def beat_every_s(self) -> float:
@@ -80,6 +116,11 @@ class Settings(BaseSettings):
     def artifacts_url(self) -> str:
         """Address of the artifact store: the given one, or a folder under the data folder."""
         return self.store_url or str(self.data_dir / "jobs")
+
+    @property
+    def key_file(self) -> Path:
+        """The file of the API keys."""
+        return self.data_dir / "keys.json" if self.keys_file is None else self.keys_file
 
     @property
     def uploads_dir(self) -> Path:

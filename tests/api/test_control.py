@@ -8,9 +8,7 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,52 +18,36 @@ from typing import Any
 
 import httpx
 import pytest
-from service_fixtures import Ear, Json, Service, as_json
+from service_fixtures import BUNDLE, COMMAND, STALE_S, Ear, Json, Service, as_json
 
 from worker.jobs import JobState
 from worker.redis_connection import connect
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
-def another_api(service: Service, checkpoints: Path) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
+def another_api(service: Service, checkpoints: Path) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
     """Run a second API process on the Redis server and files of a service."""
-    port = free_port()
     environment = {
         **os.environ,
-        "COCHLEAR_REDIS_URL": f"unix://{service.data_dir / 'redis' / 'redis.sock'}",
-        "COCHLEAR_DATA_DIR": str(service.data_dir),
+        "COCHLEAR_REDIS_URL": service.redis_url,
         "COCHLEAR_CHECKPOINTS": str(checkpoints),
-        "COCHLEAR_BUNDLE": "small",
-        "COCHLEAR_STALE_AFTER_S": "3",
+        "COCHLEAR_BUNDLE": BUNDLE,
+        "COCHLEAR_STALE_AFTER_S": str(STALE_S),
     }
-    command = [sys.executable, "-m", "uvicorn", "api.app:create_app", "--factory", "--port", str(port)]
-    process = subprocess.Popen(
-        [*command, "--log-level", "warning", "--backlog", "512"], env=environment, stderr=subprocess.PIPE
-    )
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
-        try:
-            deadline = time.monotonic() + 30
-            while True:
-                try:
-                    if http.get("/livez").status_code == 200:
-                        break
-                except httpx.TransportError:
-                    assert time.monotonic() < deadline, "the second API does not start"
-                    time.sleep(0.1)
+    command = [*COMMAND, "api", "--port", "0", "--data-dir", str(service.data_dir)]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().partition(" at ")[2].split()[0]
+        with httpx.Client(base_url=address, timeout=30) as http:
             yield process, http
-        finally:
-            process.kill()
-            process.wait()
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture(scope="module")
-def second(service: Service, checkpoints: Path) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
+def second(service: Service, checkpoints: Path) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
     with another_api(service, checkpoints) as found:
         yield found
 
@@ -151,7 +133,7 @@ def events_of(http: httpx.Client, address: str, after: str | None = None, most: 
 
 
 def test_events_come_once_each_and_go_on_where_they_ended(
-    service: Service, second: tuple[subprocess.Popen[bytes], httpx.Client], ear: Ear
+    service: Service, second: tuple[subprocess.Popen[str], httpx.Client], ear: Ear
 ) -> None:
     job = service.submit(ear)
     address = job["links"]["events"]
@@ -177,7 +159,7 @@ def test_events_come_once_each_and_go_on_where_they_ended(
 
 
 def test_one_key_makes_one_job_on_any_number_of_apis(
-    service: Service, second: tuple[subprocess.Popen[bytes], httpx.Client], ear: Ear
+    service: Service, second: tuple[subprocess.Popen[str], httpx.Client], ear: Ear
 ) -> None:
     before = len(service.store.page(1000))
 
