@@ -8,9 +8,12 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from api.models import Models
+from api.watching import Watch
 from worker.aliases import AliasStore
 from worker.artifacts import ArtifactStore
 from worker.batches import BatchStore
+from worker.estimates import Estimator
+from worker.idempotency import Claims
 from worker.job_store import JobStore
 from worker.queue import JobQueue
 from worker.redis_connection import connect
@@ -31,6 +34,9 @@ class Context:
         models: the models on offer.
         batches: the batches of jobs.
         outbox: how the telling of jobs stands.
+        claims: the idempotency keys.
+        estimator: says when jobs will start and end.
+        watch: wakes those who wait for a job.
     """
 
     settings: Settings
@@ -41,6 +47,9 @@ class Context:
     models: Models
     batches: BatchStore
     outbox: Outbox
+    claims: Claims
+    estimator: Estimator
+    watch: Watch
 
     @classmethod
     def of(cls, settings: Settings) -> Context:
@@ -57,6 +66,9 @@ class Context:
             Models(settings, aliases),
             BatchStore(redis_url, store),
             Outbox(redis_url),
+            Claims(redis_url),
+            Estimator(redis_url, settings.stale_after_s),
+            Watch(redis_url),
         )
 
     def close(self) -> None:
@@ -66,6 +78,8 @@ class Context:
         self.aliases.close()
         self.batches.close()
         self.outbox.close()
+        self.claims.close()
+        self.estimator.close()
 
 
 def _context(request: Request) -> Context:

@@ -69,6 +69,10 @@ _STATUS: Mapping[str, int] = {
     "job-expired": 410,
     "result-not-ready": 409,
     "queue-full": 503,
+    "invalid-idempotency-key": 400,
+    "idempotency-key-reused": 422,
+    "idempotency-key-busy": 409,
+    "range-not-satisfiable": 416,
     # Not 507, which by RFC 4918 must not be tried again without being asked.
     "storage-full": 503,
     "time-limit": 500,

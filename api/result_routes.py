@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Annotated, Any
@@ -15,6 +15,7 @@ from api.access.caller import Caller, Reader
 from api.context import Context, ContextOf
 from api.job_routes import JobId, find_job, matches, no_such_job
 from api.problems import ServiceError
+from api.ranges import repr_digest, requested_range
 from api.schemas import problem_responses
 from model.meshes.formats import MESH_FORMATS
 from model.outputs.displacement import DISPLACEMENT_NAME
@@ -49,13 +50,18 @@ _FILES = {
     "preview.png": "Picture of the result.",
     "archive.zip": "All results in one file.",
 }
-_PROBLEMS = problem_responses(404, 409, 410, 422, 503)
+_PROBLEMS = problem_responses(404, 409, 410, 416, 422, 503)
 
 
 def _binary(media_type: str) -> dict[int | str, dict[str, Any]]:
     """Give the OpenAPI entries of a route that answers with a file."""
     content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
-    return {200: {"description": "The file.", "content": content}, 304: {"description": "Unchanged."}, **_PROBLEMS}
+    return {
+        200: {"description": "The file.", "content": content},
+        206: {"description": "The part of the file that `Range` names.", "content": content},
+        304: {"description": "Unchanged."},
+        **_PROBLEMS,
+    }
 
 
 def _finished_job(context: Context, caller: Caller, job_id: str) -> JobRecord:
@@ -87,13 +93,38 @@ def _stored(request: Request, context: Context, record: JobRecord, name: str) ->
         if name == DISPLACEMENT_NAME:
             raise _no_such_result(expected, "a segmentation network gives no displacement field")
         raise _no_such_result(expected)
-    headers = _headers(record.id, name, info.sha256)
+
+    def read(begin: int, end: int) -> Iterator[bytes]:
+        with _still_there(context, record.id):
+            return context.artifacts.open_result(record.id, name, begin, end)
+
+    return _answer(request, _headers(record.id, name, info.sha256), _media_type(name), info.size, read)
+
+
+def _answer(
+    request: Request,
+    headers: dict[str, str],
+    media_type: str,
+    size: int,
+    read: Callable[[int, int], Iterable[bytes]],
+) -> Response:
+    """Answer with a file, the part of it that is wanted, or that it is unchanged.
+
+    Args:
+        request: the request; preconditions go before ranges (RFC 9110, section 13.2.2).
+        headers: those of the file.
+        media_type: its type.
+        size: its bytes.
+        read: gives the bytes from one place up to, not including, another.
+    """
     if matches(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    headers["Content-Length"] = str(info.size)
-    with _still_there(context, record.id):
-        pieces = context.artifacts.open_result(record.id, name)
-    return StreamingResponse(pieces, headers=headers, media_type=_media_type(name))
+    part = requested_range(request, size, headers["ETag"])
+    begin, end = part or (0, size)
+    if part is not None:
+        headers["Content-Range"] = f"bytes {begin}-{end - 1}/{size}"
+    headers["Content-Length"] = str(end - begin)
+    return StreamingResponse(read(begin, end), 200 if part is None else 206, headers, media_type)
 
 
 @contextmanager
@@ -119,6 +150,8 @@ def _headers(job_id: str, name: str, sha256: str) -> dict[str, str]:
     filename = f"{job_id[:8]}-{PurePosixPath(name).name}"
     return {
         "ETag": f'"{sha256}"',
+        "Repr-Digest": repr_digest(sha256),
+        "Accept-Ranges": "bytes",
         "Cache-Control": "private, max-age=86400, immutable",
         "Content-Disposition": f'attachment; filename="{filename}"',
     }
@@ -198,9 +231,7 @@ def mesh(
         raise _no_such_result(expected, "the structure was not found in the image, so it has no surface")
     content = store.render(structure, form, space)
     headers = _headers(job_id, name, hashlib.sha256(content).hexdigest())
-    if matches(request, headers["ETag"]):
-        return Response(status_code=304, headers=headers)
-    return Response(content, headers=headers, media_type=_media_type(name))
+    return _answer(request, headers, _media_type(name), len(content), lambda begin, end: (content[begin:end],))
 
 
 @router.get(

@@ -10,6 +10,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.problems import MEDIA_TYPE, Problem, problem_of
+from worker.estimates import Estimate
 from worker.jobs import JobRecord, JobState
 from worker.webhooks import Delivery
 
@@ -22,6 +23,8 @@ class JobLinks(BaseModel):
     model_config = ConfigDict(populate_by_name=True)
 
     self_: str = Field(alias="self", description="The job itself.")
+    events: str = Field(description="Server-sent events of the job.")
+    cancel: str | None = Field(description="Where to POST to cancel the job; null when it has ended.")
     results: dict[str, str] = Field(description="Result files by name; empty until the job has succeeded.")
 
 
@@ -66,7 +69,14 @@ class Job(BaseModel):
                 "bundle": "cochlea-ct-v2",
                 "bundle_digest": "5f6c0f1e8d2b4a7793a1c0de4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a6978",
                 "side": "left",
-                "links": {"self": f"/v1/jobs/{_ID}", "results": {}},
+                "estimated_start_at": None,
+                "estimated_end_at": "2026-01-05T09:30:25Z",
+                "links": {
+                    "self": f"/v1/jobs/{_ID}",
+                    "events": f"/v1/jobs/{_ID}/events",
+                    "cancel": f"/v1/jobs/{_ID}/cancel",
+                    "results": {},
+                },
                 "warnings": [],
                 "problem": None,
                 "request_id": "6f1c2e0b9d7a4f35",
@@ -86,6 +96,18 @@ class Job(BaseModel):
     attempt: int = Field(ge=0, description="How often a worker began it.")
     queue_position: int | None = Field(
         default=None, description="Place in the queue, 1 for the next; null when it does not wait."
+    )
+    estimated_start_at: datetime | None = Field(
+        default=None,
+        description="When a waiting job is thought to start: each job ahead is given the median run time of the latest "
+        "50 jobs that succeeded and goes to the live worker that is free first. Rounded up to 5 s. Null when no job "
+        "has succeeded yet, no worker lives, or the job does not wait.",
+    )
+    estimated_end_at: datetime | None = Field(
+        default=None,
+        description="When the job is thought to end: its start, real or estimated, plus the median run time of the "
+        "latest 50 jobs of its bundle that succeeded. Null when there are none, no worker lives, the job has ended, or "
+        "it runs longer than that already.",
     )
     created_at: datetime
     started_at: datetime | None = Field(default=None, description="When the current attempt began.")
@@ -111,6 +133,7 @@ class Job(BaseModel):
         record: JobRecord,
         queue_position: int | None,
         base: str,
+        estimate: Estimate | None = None,
         delivery: Delivery | None = None,
         expires_at: datetime | None = None,
     ) -> Job:
@@ -120,9 +143,11 @@ class Job(BaseModel):
             record: the record.
             queue_position: its place in the queue.
             base: address of the job collection as the client sees it, such as `/v1/jobs`.
+            estimate: when it is thought to start and end; None tells nothing.
             delivery: how the telling of it stands.
             expires_at: when its files are, or were, erased.
         """
+        estimate = estimate or Estimate()
         address = f"{base}/{record.id}"
         results = {name: f"{address}/{name}" for name in sorted(record.files) if not name.startswith("meshes.")}
         return cls(
@@ -132,6 +157,8 @@ class Job(BaseModel):
             progress=record.progress,
             attempt=record.attempt,
             queue_position=queue_position,
+            estimated_start_at=estimate.start_at,
+            estimated_end_at=estimate.end_at,
             created_at=record.created_at,
             started_at=record.started_at,
             finished_at=record.finished_at,
@@ -139,7 +166,14 @@ class Job(BaseModel):
             bundle=record.bundle,
             bundle_digest=record.bundle_digest,
             side=record.side,
-            links=JobLinks.model_validate({"self": address, "results": results}),
+            links=JobLinks.model_validate(
+                {
+                    "self": address,
+                    "events": f"{address}/events",
+                    "cancel": None if record.state.finished else f"{address}/cancel",
+                    "results": results,
+                }
+            ),
             warnings=list(record.warnings),
             problem=None if record.failure is None else problem_of(record.failure, instance=address),
             request_id=record.request_id,
@@ -210,6 +244,7 @@ _MEANINGS = {
     409: "The state of the job or model does not allow it yet.",
     410: "The job has expired; its files are gone.",
     413: "The upload is too large.",
+    416: "The range lies outside the file.",
     415: "The content type is not taken.",
     422: "The input cannot be used.",
     429: "This caller sends too many requests or has too many jobs; `Retry-After` says when to try again.",

@@ -18,7 +18,6 @@ from api.context import Context
 from api.isolation import Bounds, run_isolated
 from api.models import Models
 from api.problems import ServiceError
-from api.uploads import Upload
 from api.webhooks.request import Subscription, read_subscription
 from model.bundle import check_takes_images
 from model.errors import OptionError
@@ -29,6 +28,7 @@ from model.outputs.write import DEFAULT_FORMATS
 from model.request import check_request
 from model.volumes.intensity import IntensityRule
 from model.volumes.volume import ImageLimits
+from worker.idempotency import Claim
 from worker.jobs import JobRecord
 from worker.log_context import TRACEPARENT
 from worker.settings import Settings
@@ -65,18 +65,18 @@ class Submission:
     expires_in_s: float | None
 
 
-def check_upload(upload: Upload, settings: Settings, models: Models) -> Submission:
+def check_upload(image: Path, fields: Mapping[str, str], settings: Settings, models: Models) -> Submission:
     """Check fields, bundle and image of an upload; reads the whole image.
 
     Args:
-        upload: what came.
+        image: the received file.
+        fields: the other fields, by name.
         settings: limits.
         models: the models on offer.
 
     Raises:
         InputError: when any of it cannot be used.
     """
-    fields = upload.fields
     side = _side(fields.get("side"))
     formats = _formats(fields.get("formats"))
     landmarks = Landmarks.parse(fields["landmarks"]) if "landmarks" in fields else None
@@ -88,13 +88,18 @@ def check_upload(upload: Upload, settings: Settings, models: Models) -> Submissi
     bounds = Bounds(settings.check_memory_bytes, settings.check_time_limit_s)
     points = None if landmarks is None else landmarks.to_json()
     settled, warnings = run_isolated(
-        bounds, _check_image, upload.image, points, side, model.frame.to_json(), limits, model.intensity
+        bounds, _check_image, image, points, side, model.frame.to_json(), limits, model.intensity
     )
     return Submission(model.name, model.digest, settled, side, landmarks, formats, warnings, subscription, expires_in_s)
 
 
 def accept(
-    context: Context, submission: Submission, image: Path, caller: Caller, request_id: str | None = None
+    context: Context,
+    submission: Submission,
+    image: Path,
+    caller: Caller,
+    request_id: str | None = None,
+    claim: Claim | None = None,
 ) -> JobRecord:
     """Keep the image, make the record, announce the job.
 
@@ -108,16 +113,18 @@ def accept(
         image: the received file; it is moved.
         caller: who sends it.
         request_id: name of the request.
+        claim: of the idempotency key of the request, or None.
 
     Raises:
-        ServiceError: when too many jobs wait, or the caller has too many.
+        ServiceError: when too many jobs wait, the caller has too many, or the claim was lost.
         RedisError: when Redis is away.
         OSError: when the image cannot be stored.
     """
     check_room(context, 1)
     record = new_record(context, submission, image, caller, request_id)
+    record = record.model_copy(update={"idempotency": None if claim is None else claim.name})
     keep_images(context, [(record, image)])
-    placed = create_within_cap(context, [record], lambda cap: context.store.create(record, max_active=cap))
+    placed = create_within_cap(context, [record], lambda cap: context.store.create(record, cap, claim))
     announce(context, [placed])
     return placed
 

@@ -5,6 +5,8 @@ The framework's own form parsing is not used: it spools without a bound before t
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,10 +59,12 @@ class Form:
     Attributes:
         files: paths of the received files by the name of their parts, in the order of the form.
         fields: the other fields, by name.
+        sha256: digest of the names and digests of all files in order, in hexadecimal digits.
     """
 
     files: Mapping[str, list[Path]]
     fields: Mapping[str, str]
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -70,10 +74,12 @@ class Upload:
     Attributes:
         image: path of the received file.
         fields: the other fields, by name.
+        image_sha256: SHA-256 of the file, in hexadecimal digits.
     """
 
     image: Path
     fields: Mapping[str, str]
+    image_sha256: str
 
 
 class MultipartSink:
@@ -83,6 +89,9 @@ class MultipartSink:
         boundary: the boundary of the content type.
         open_file: gives where the next file part of a name goes; the sink closes it.
         rules: what the form may hold.
+
+    Attributes:
+        digests: name of the part and SHA-256, in hexadecimal digits, of each file that has come, in order.
     """
 
     def __init__(self, boundary: bytes, open_file: Callable[[str], IO[bytes]], rules: FormRules) -> None:
@@ -90,6 +99,8 @@ class MultipartSink:
         self._open_file = open_file
         self._rules = rules
         self._file: IO[bytes] | None = None
+        self._digest = hashlib.sha256()
+        self.digests: list[tuple[str, str]] = []
         self._file_bytes = self._total_bytes = 0
         self._counts = dict.fromkeys(rules.files, 0)
         self._texts: dict[str, bytearray] = {}
@@ -127,6 +138,7 @@ class MultipartSink:
         if self._file is not None:
             self._file.close()
             self._file = None
+            self.digests.append((self._name, self._digest.hexdigest()))
 
     def finish(self) -> dict[str, str]:
         """Give the fields, after the last piece.
@@ -189,6 +201,7 @@ class MultipartSink:
         if self._counts[name] > self._rules.files[name]:
             raise _too_many(name, self._rules.files[name])
         self._file_bytes = 0
+        self._digest = hashlib.sha256()
         self._file = self._open_file(name)
 
     def _on_data(self, data: bytes, start: int, end: int) -> None:
@@ -200,6 +213,7 @@ class MultipartSink:
                 raise too_large(self._rules.max_file_bytes, self._name)
             if self._total_bytes > self._rules.max_total_bytes:
                 raise too_large(self._rules.max_total_bytes, self._name, together=True)
+            self._digest.update(data[start:end])
             self._file.write(data[start:end])
             return
         text, cap = self._texts[self._name], self._rules.texts[self._name]
@@ -240,7 +254,8 @@ async def receive_upload(request: Request, target: Path, max_image_bytes: int) -
         InputError: missing image, unknown or doubled field.
         OSError: when it cannot be stored.
     """
-    return Upload(target, await _receive(request, lambda _: target.open("wb"), job_rules(max_image_bytes)))
+    fields, digests = await _receive(request, lambda _: target.open("wb"), job_rules(max_image_bytes))
+    return Upload(target, fields, digests[0][1])
 
 
 async def receive_form(request: Request, folder: Path, rules: FormRules) -> Form:
@@ -261,12 +276,14 @@ async def receive_form(request: Request, folder: Path, rules: FormRules) -> Form
         files[name].append(folder / f"{name}-{len(files[name])}")
         return files[name][-1].open("wb")
 
-    fields = await _receive(request, open_file, rules)
-    return Form(files, fields)
+    fields, digests = await _receive(request, open_file, rules)
+    return Form(files, fields, hashlib.sha256(json.dumps(digests).encode()).hexdigest())
 
 
-async def _receive(request: Request, open_file: Callable[[str], IO[bytes]], rules: FormRules) -> dict[str, str]:
-    """Receive a multipart request and give its fields."""
+async def _receive(
+    request: Request, open_file: Callable[[str], IO[bytes]], rules: FormRules
+) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """Receive a multipart request and give its fields, and the names and digests of its files."""
     boundary = _boundary(request)
     declared = request.headers.get("content-length", "")
     body = _Body(request)
@@ -277,7 +294,7 @@ async def _receive(request: Request, open_file: Callable[[str], IO[bytes]], rule
         async for piece in body.pieces():
             # The disk is written to in a thread, not in the event loop.
             await anyio.to_thread.run_sync(sink.write, piece)
-        return sink.finish()
+        return sink.finish(), sink.digests
     except (ServiceError, InputError, OSError):
         await body.drain()
         raise

@@ -64,13 +64,19 @@ def make_ear(folder: Path, seed: int = 0) -> Ear:
     return Ear(image, landmarks)
 
 
-def write_small_bundle(checkpoints: Path, name: str = BUNDLE) -> None:
+def write_small_bundle(checkpoints: Path, name: str = BUNDLE, *, width: int = 2, fineness: int = 1) -> None:
     """Write a bundle with a real network too small to be good: 32^3 voxels, spheres for structures, fresh weights.
 
     The last layer is scaled down, so that the field is smooth and small and the surfaces stay whole.
+
+    Args:
+        checkpoints: folder of bundles.
+        name: its name.
+        width: channels of the first level; many make it slow.
+        fineness: voxels along a side in the place of one.
     """
     torch.manual_seed(0)
-    network = PublishedRegistrationNet(base_width=2, levels=2)
+    network = PublishedRegistrationNet(base_width=width, levels=2)
     state = {key: value.numpy() for key, value in network.state_dict().items()}
     for key in ("field.weight", "field.bias"):
         state[key] = state[key] * np.float32(0.01)
@@ -80,29 +86,31 @@ def write_small_bundle(checkpoints: Path, name: str = BUNDLE) -> None:
             "version": "0.1.0",
             "licence": "Apache-2.0",
             "intended_use": "Tests only.",
-            "network": {"class": "published_registration", "parameters": {"base_width": 2, "levels": 2}},
-            "frame": small_frame().to_json(),
+            "network": {"class": "published_registration", "parameters": {"base_width": width, "levels": 2}},
+            "frame": small_frame(fineness).to_json(),
             "intensity": {"rule": "hu_window", "low": -1000, "high": 2600},
             "training": {"data": "none"},
         }
     )
-    image = np.random.default_rng(0).uniform(-1.0, 1.0, (32, 32, 32)).astype(np.float32)
-    write_bundle(checkpoints / name, description, weights=state, atlas_meshes_ijk=_spheres(), atlas_input=image)
+    image = np.random.default_rng(0).uniform(-1.0, 1.0, (32 * fineness,) * 3).astype(np.float32)
+    meshes = _spheres(fineness)
+    write_bundle(checkpoints / name, description, weights=state, atlas_meshes_ijk=meshes, atlas_input=image)
 
 
-def small_frame() -> CanonicalFrame:
-    """Give a canonical crop of 32^3 voxels in which the ear of `make_ear` lies."""
-    landmarks = {key: (i / 0.8, j / 0.8, k / 0.8) for key, (i, j, k) in _LANDMARKS_MM.items()}
-    return CanonicalFrame((32, 32, 32), 0.8, "LPS", "left", landmarks)
+def small_frame(fineness: int = 1) -> CanonicalFrame:
+    """Give a canonical crop of 32^3 voxels, or a multiple along each side, in which the ear of `make_ear` lies."""
+    spacing, side = 0.8 / fineness, 32 * fineness
+    landmarks = {key: (i / spacing, j / spacing, k / spacing) for key, (i, j, k) in _LANDMARKS_MM.items()}
+    return CanonicalFrame((side, side, side), spacing, "LPS", "left", landmarks)
 
 
-def _spheres() -> dict[str, SurfaceMesh]:
-    """Give one sphere per structure, the labyrinth around the others."""
+def _spheres(fineness: int) -> dict[str, SurfaceMesh]:
+    """Give one sphere per structure, the labyrinth around the others, in voxels of that fineness."""
     centres = {"modiolus": (12, 16, 16), "scala_tympani": (20, 16, 16), "scala_vestibuli": (16, 21, 16)}
     sphere = trimesh.creation.icosphere(2, 1.0)
     spheres = {}
     for structure_id in STRUCTURE_IDS:
         radius = 2.5 if structure_id in centres else 10.0
         vertices = np.asarray(sphere.vertices) * radius + centres.get(structure_id, (16, 16, 16))
-        spheres[structure_id] = SurfaceMesh(vertices, np.asarray(sphere.faces, dtype=np.int32), "ijk")
+        spheres[structure_id] = SurfaceMesh(vertices * fineness, np.asarray(sphere.faces, dtype=np.int32), "ijk")
     return spheres

@@ -133,8 +133,14 @@ class ArtifactStore:
         """
         return b"".join(self.open_result(job_id, name))
 
-    def open_result(self, job_id: str, name: str) -> Iterator[bytes]:
+    def open_result(self, job_id: str, name: str, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Open a published file now and give it piece by piece; on a local store, erasing it then does no harm.
+
+        Args:
+            job_id: the job.
+            name: the file, relative to the results.
+            begin: first byte.
+            end: the byte after the last; None for the end of the file.
 
         Raises:
             FileNotFoundError: when it is not there.
@@ -143,10 +149,11 @@ class ArtifactStore:
         if root is None:
             raise FileNotFoundError(name)
         stream = self._fs.open(f"{root}/{name}", "rb")
+        stream.seek(begin)
 
         def pieces() -> Iterator[bytes]:
             with stream:
-                while piece := stream.read(_CHUNK):
+                while piece := stream.read(_CHUNK if end is None else min(_CHUNK, end - stream.tell())):
                     yield piece
 
         return pieces()

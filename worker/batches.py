@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from worker.batch_members import EMPTIED, members_of
+from worker.idempotency import Claim, forget_key
 from worker.job_store import JobStore
 from worker.jobs import JobFailure, JobRecord
 from worker.redis_connection import connect, key
@@ -29,6 +30,7 @@ class BatchRecord(BaseModel):
         owner: id of the API key it was submitted with; None when access is open.
         total: how many ears came.
         refused: why an ear was not taken, by its place.
+        idempotency: where the idempotency key of its request is kept, or None.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -39,6 +41,7 @@ class BatchRecord(BaseModel):
     owner: str | None = None
     total: int
     refused: dict[int, JobFailure]
+    idempotency: str | None = None
 
 
 class BatchStore:
@@ -58,11 +61,18 @@ class BatchStore:
         """Close the connections."""
         self._redis.close()
 
-    def create(self, batch: BatchRecord, jobs: Sequence[JobRecord], max_active: int | None = None) -> BatchRecord:
+    def create(
+        self,
+        batch: BatchRecord,
+        jobs: Sequence[JobRecord],
+        max_active: int | None = None,
+        claim: Claim | None = None,
+    ) -> BatchRecord:
         """Store a batch and all its jobs in one transaction, so that there is all of it or nothing.
 
         Raises:
             TooManyActiveError: when the owner would have more jobs that wait or run than `max_active`.
+            ClaimLostError: when the claim on the idempotency key is not held any more.
         """
         placed = batch.model_copy(update={"sequence": int(self._redis.incr(key("batches", "sequence")))})
 
@@ -71,7 +81,7 @@ class BatchStore:
             for name in _lists(placed.owner):
                 pipe.zadd(name, {placed.id: placed.sequence})
 
-        self._jobs.create_all(jobs, store_batch, max_active)
+        self._jobs.create_all(jobs, store_batch, max_active, claim, placed.id)
         return placed
 
     def get(self, batch_id: str) -> BatchRecord | None:
@@ -104,13 +114,15 @@ class BatchStore:
         """Erase the batches whose last job is gone; called now and then."""
         for batch_id in self._redis.smembers(EMPTIED):
             raw = self._redis.get(_batch(batch_id))
-            owner = None if raw is None else BatchRecord.model_validate_json(raw).owner
+            batch = None if raw is None else BatchRecord.model_validate_json(raw)
             with self._redis.pipeline(transaction=True) as pipe:
                 # Jobs enter a batch at its creation only, so one that is empty stays so.
                 if not self._redis.exists(members_of(batch_id)):
                     pipe.delete(_batch(batch_id))
-                    for name in _lists(owner):
+                    for name in _lists(None if batch is None else batch.owner):
                         pipe.zrem(name, batch_id)
+                    if batch is not None and batch.idempotency is not None:
+                        forget_key(pipe, batch.idempotency, batch_id)
                     pipe.srem(EMPTIED, batch_id)
                 pipe.execute()
 

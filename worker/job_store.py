@@ -14,7 +14,8 @@ from typing import Any
 
 from redis.exceptions import WatchError
 
-from worker import batch_members, job_index, metrics, retention, webhooks
+from worker import batch_members, durations, events, idempotency, job_index, metrics, retention, webhooks
+from worker.idempotency import Claim
 from worker.jobs import JobRecord, JobState
 from worker.patience import patiently
 from worker.redis_connection import connect, key
@@ -31,6 +32,9 @@ FOLLOWERS: tuple[Follower, ...] = (
     retention.follow,
     webhooks.follow,
     batch_members.follow,
+    events.follow,
+    durations.follow,
+    idempotency.follow,
 )
 """What follows a change of a record; called once per try, in this order."""
 
@@ -63,15 +67,17 @@ class JobStore:
         seconds, microseconds = patiently(self._redis.time, self._patience_s)
         return datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
 
-    def create(self, record: JobRecord, max_active: int | None = None) -> JobRecord:
+    def create(self, record: JobRecord, max_active: int | None = None, claim: Claim | None = None) -> JobRecord:
         """Store a new record at the end of the queue and give it with its sequence number; see `create_all`."""
-        return self.create_all([record], max_active=max_active)[0]
+        return self.create_all([record], max_active=max_active, claim=claim)[0]
 
     def create_all(
         self,
         records: Sequence[JobRecord],
         also: Callable[[Any], None] = lambda _: None,
         max_active: int | None = None,
+        claim: Claim | None = None,
+        made_id: str | None = None,
     ) -> list[JobRecord]:
         """Store new records at the end of the queue in one transaction and give them with their sequence numbers.
 
@@ -82,10 +88,13 @@ class JobStore:
             records: of one owner, in the order in which they are to be worked on.
             also: queues what is to be stored with them.
             max_active: cap on the jobs of the owner that wait or run, these included; None for no cap.
+            claim: on the idempotency key of the request; settled in the same transaction.
+            made_id: what the claim is settled with; None for the id of the first record.
 
         Raises:
             TooManyActiveError: when the owner would have more. The count is watched, so that the cap holds however
                 many are created at once.
+            ClaimLostError: when the claim is not held any more; then nothing is stored.
         """
         # Numbers that are drawn and not used leave a gap, which does no harm.
         last = int(self._redis.incrby(key("sequence"), len(records)))
@@ -101,10 +110,14 @@ class JobStore:
                     pipe.watch(job_index.active_of(owner))
                     if pipe.scard(job_index.active_of(owner)) + len(placed) > max_active:
                         raise TooManyActiveError
+                if claim is not None:
+                    claim.watch(pipe)
                 pipe.multi()
                 for record in placed:
                     self._write(pipe, None, record)
                 also(pipe)
+                if claim is not None:
+                    claim.settle(pipe, made_id or placed[0].id)
                 try:
                     pipe.execute()
                 except WatchError:

@@ -107,6 +107,7 @@ class JobRecord(BaseModel):
         webhook: address that is told of the job, or None.
         webhook_events: states whose beginning is told to it.
         expires_in_s: seconds after its end for which the results are wanted; None leaves it to the service.
+        idempotency: where the idempotency key of its request is kept, or None.
         lease: who works on it: worker, then a random token of the attempt; None unless running.
         cancel_requested: whether the user asked to stop a running job.
         queued_at: when it was put back into the queue; None until then, as it waits since `created_at`.
@@ -145,6 +146,7 @@ class JobRecord(BaseModel):
     webhook: str | None = None
     webhook_events: tuple[JobState, ...] = ()
     expires_in_s: float | None = None
+    idempotency: str | None = None
     lease: str | None = None
     cancel_requested: bool = False
     queued_at: datetime | None = None

@@ -22,14 +22,12 @@ def broker_url(redis_url: str) -> str:
     return "redis+socket://" + redis_url.removeprefix("unix://") if redis_url.startswith("unix://") else redis_url
 
 
-GRACE_S = 30.0
-"""Seconds between the soft time limit, which raises inside Python, and the hard one, which kills a stuck run."""
 _VISIBILITY_MARGIN_S = 600.0
 
 
 def visibility_timeout_s(settings: Settings) -> float:
     """Give the seconds after which a message that is not acknowledged is delivered again: later than any lawful run."""
-    return settings.time_limit_s + GRACE_S + _VISIBILITY_MARGIN_S
+    return settings.time_limit_s + settings.stop_grace_s + _VISIBILITY_MARGIN_S
 
 
 def create_celery(settings: Settings) -> Any:  # noqa: ANN401  (Celery ships without types)
@@ -63,7 +61,8 @@ def create_celery(settings: Settings) -> Any:  # noqa: ANN401  (Celery ships wit
         task_reject_on_worker_lost=True,
         task_serializer="json",
         task_soft_time_limit=settings.time_limit_s,
-        task_time_limit=settings.time_limit_s + GRACE_S,
+        # The soft limit raises inside Python; the hard one kills a run that is stuck in native code.
+        task_time_limit=settings.time_limit_s + settings.stop_grace_s,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_enable_remote_control=False,
         worker_prefetch_multiplier=1,

@@ -81,8 +81,12 @@ def _run_claimed(
 ) -> JobFailure | None:
     """Run a job that this attempt holds; give the reason when it failed."""
     _log.info("job %s: attempt %d", record.id, record.attempt)
-    with Attempt(store, record.id, lease) as attempt:
-        failure = _attempt(record, attempt, store, artifacts, engine, settings)
+    try:
+        with Attempt(store, record.id, lease) as attempt:
+            failure = _attempt(record, attempt, store, artifacts, engine, settings)
+    except SoftTimeLimitExceeded:
+        # Raised at the time limit, and by the worker when a canceled run does not stop by itself.
+        failure = None if _confirm_cancel(record.id, lease, store, artifacts) else TIME_LIMIT
     if failure is not None and lifecycle.fail(store, record.id, lease, failure) is not None:
         _log.warning("job %s: failed: %s", record.id, failure.code)
     return failure
@@ -101,10 +105,10 @@ def _attempt(
         _segment_and_publish(record, attempt, store, artifacts, engine, settings)
     except StopWorkError as stop:
         _log.info("job %s: stopped: %s", record.id, stop)
-        if lifecycle.confirm_cancel(store, record.id, attempt.lease) is not None:
-            artifacts.erase(record.id)
+        _confirm_cancel(record.id, attempt.lease, store, artifacts)
     except SoftTimeLimitExceeded:
-        return TIME_LIMIT
+        # It can come at any point, and is handled where none is left out.
+        raise
     except MemoryError:
         return OUT_OF_MEMORY
     except CochlearError as error:
@@ -116,6 +120,14 @@ def _attempt(
         _log.exception("job %s: unforeseen error", record.id)
         return INTERNAL
     return None
+
+
+def _confirm_cancel(job_id: str, lease: str, store: JobStore, artifacts: ArtifactStore) -> bool:
+    """End a job that was canceled, now that it has stopped; tell whether it was."""
+    if lifecycle.confirm_cancel(store, job_id, lease) is None:
+        return False
+    artifacts.erase(job_id)
+    return True
 
 
 def _segment_and_publish(

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from worker import canary, lifecycle, logs
 from worker.artifacts import ArtifactStore
+from worker.cancellation import LOOK_EVERY_S, Stopper
 from worker.engine import Engine
 from worker.job_store import JobStore
 from worker.presence import Presence
@@ -57,6 +58,7 @@ class WorkerService:
         self._artifacts = ArtifactStore(settings.artifacts_url)
         self._reconciler = Reconciler(self._store, self._artifacts, self._queue, settings)
         self._engine = Engine(settings.checkpoints, settings.device, settings.loaded_bundles)
+        self.stopper = Stopper(self._store, self._artifacts, self.name, settings.stop_grace_s)
         self._presence = Presence(connect(settings.required_redis_url()), settings.stale_after_s, settings.deaf_after_s)
         self._report = SelfReport(self.name, self._presence, self._engine, settings)
         self._app = create_celery(settings)
@@ -182,6 +184,7 @@ def _timer_step(service: WorkerService, beat_every_s: float, own_canary: canary.
                 parent.timer.call_repeatedly(own_canary.period_s, own_canary.check),
                 parent.timer.call_repeatedly(beat_every_s, service.beat),
                 parent.timer.call_repeatedly(_SWEEP_EVERY_S, service.sweep),
+                parent.timer.call_repeatedly(LOOK_EVERY_S, lambda: service.stopper.look(parent.pool.info["processes"])),
             ]
 
         def stop(self, parent: Any) -> None:  # noqa: ANN401

@@ -41,7 +41,8 @@ class Settings(BaseSettings):
         loaded_bundles: how many model bundles a worker keeps loaded.
         memory_limit_bytes: what the process that computes may allocate, its libraries' own data included (Linux); a
             job that needs more fails as such. None leaves it to the machine.
-        time_limit_s: seconds one attempt may take before it is killed.
+        time_limit_s: seconds one attempt may take before it is stopped.
+        stop_grace_s: seconds a run that is to stop (canceled, or over its time) gets before harsher means are used.
         stale_after_s: seconds without a sign of life after which a worker counts as dead.
         max_attempts: how often a job is begun when its worker dies: 3 is one run and two more.
         retention_s: seconds after which a finished job's files are erased; None keeps them.
@@ -87,6 +88,7 @@ class Settings(BaseSettings):
     loaded_bundles: int = Field(default=2, ge=1)
     memory_limit_bytes: int | None = Field(default=None, gt=0)
     time_limit_s: float = Field(default=1800.0, gt=1)
+    stop_grace_s: float = Field(default=5.0, ge=0.1)
     stale_after_s: float = Field(default=30.0, ge=0.1)
     max_attempts: int = Field(default=3, ge=1)
     retention_s: float | None = Field(default=None, gt=0)

@@ -7,7 +7,9 @@ from typing import TypeVar
 
 from api.access.caller import Caller
 from api.context import Context
+from api.idempotency import claim_lost
 from api.problems import ServiceError
+from worker.idempotency import ClaimLostError
 from worker.job_store import TooManyActiveError
 from worker.jobs import JobRecord
 
@@ -34,17 +36,17 @@ def create_within_cap(context: Context, records: Sequence[JobRecord], create: Ca
         create: stores them under a cap and gives what was stored.
 
     Raises:
-        ServiceError: when the owner would have more than may be.
+        ServiceError: when the owner would have more than may be, or the claim on the idempotency key was lost.
         RedisError: when Redis is away. Whether they were stored is not known then, so their images stay; those without
             a record are swept up.
     """
     cap = context.settings.max_active_per_key
     try:
         return create(cap)
-    except TooManyActiveError:
+    except (TooManyActiveError, ClaimLostError) as error:
         for record in records:
             context.artifacts.erase(record.id)
-        raise _too_many(cap) from None
+        raise (_too_many(cap) if isinstance(error, TooManyActiveError) else claim_lost()) from None
 
 
 def _too_many(cap: int) -> ServiceError:

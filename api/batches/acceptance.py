@@ -19,9 +19,10 @@ from api.batches.manifest import MANIFEST, Ear, ears_of_archive, ears_of_parts, 
 from api.context import Context
 from api.problems import ProblemItem, ServiceError
 from api.submission import Submission, announce, check_room, check_upload, keep_images, new_record
-from api.uploads import Form, Upload
+from api.uploads import Form
 from model.errors import CochlearError, InputError
 from worker.batches import BatchRecord
+from worker.idempotency import Claim
 from worker.jobs import JobFailure, JobRecord
 from worker.settings import Settings
 
@@ -75,7 +76,7 @@ def _check(ear: Ear, common: dict[str, str], context: Context) -> tuple[Path, Su
     """Check one ear; reads its image."""
     if ear.image is None:
         raise InputError("the image is missing", expected="a member of this name", found="none", field="image")
-    return ear.image, check_upload(Upload(ear.image, ear.fields(common)), context.settings, context.models)
+    return ear.image, check_upload(ear.image, ear.fields(common), context.settings, context.models)
 
 
 def accept_batch(
@@ -84,6 +85,7 @@ def accept_batch(
     refused: dict[int, JobFailure],
     caller: Caller,
     request_id: str | None = None,
+    claim: Claim | None = None,
 ) -> BatchRecord:
     """Keep the images, make batch and jobs, announce the jobs; all of it or nothing.
 
@@ -93,9 +95,10 @@ def accept_batch(
         refused: why the others are not.
         caller: who sends them.
         request_id: name of the request.
+        claim: of the idempotency key of the request, or None.
 
     Raises:
-        ServiceError: when too many jobs wait.
+        ServiceError: when too many jobs wait, the caller has too many, or the claim was lost.
         RedisError: when Redis is away.
     """
     check_room(context, len(ears))
@@ -105,13 +108,14 @@ def accept_batch(
         owner=caller.key_id,
         total=len(ears) + len(refused),
         refused=refused,
+        idempotency=None if claim is None else claim.name,
     )
     records: list[JobRecord] = []
     for ear in ears:
         record = new_record(context, ear.submission, ear.image, caller, request_id)
         records.append(record.model_copy(update={"batch": batch.id, "batch_index": ear.place}))
     keep_images(context, [(record, ear.image) for record, ear in zip(records, ears, strict=True)])
-    placed = create_within_cap(context, records, lambda cap: context.batches.create(batch, records, max_active=cap))
+    placed = create_within_cap(context, records, lambda cap: context.batches.create(batch, records, cap, claim))
     announce(context, records)
     return placed
 

@@ -19,6 +19,7 @@ from api.batches.manifest import MANIFEST
 from api.batches.schemas import Batch, BatchPage
 from api.batches.table import rows
 from api.context import Context, ContextOf
+from api.idempotency import REPLAYED, fingerprint_of, key_of, ticket_for
 from api.job_routes import CHECKS, FORM_FIELDS
 from api.problems import ServiceError
 from api.request_id import request_id_of
@@ -54,7 +55,8 @@ _PROPERTIES: Mapping[str, Any] = {
     },
     **{name: schema for name, schema in FORM_FIELDS.items() if name in FIELDS and name != "landmarks"},
 }
-_FORM = {
+_FORM: dict[str, Any] = {
+    "parameters": [PARAMETER],
     "requestBody": {
         "required": True,
         "content": {
@@ -62,7 +64,7 @@ _FORM = {
                 "schema": {"type": "object", "additionalProperties": False, "properties": dict(_PROPERTIES)}
             }
         },
-    }
+    },
 }
 
 
@@ -80,15 +82,25 @@ async def submit_batch(request: Request, context: ContextOf, caller: Submitter) 
     The fields of the form are those of a single job and concern all ears; `manifest` says what belongs to each. The
     answer gives each ear's job, or the problem it was refused with; it is 422 only when no ear can be used.
     """
-    await anyio.to_thread.run_sync(check_job_cap, context, caller)
+    key = key_of(request)
+    if key is None:
+        await anyio.to_thread.run_sync(check_job_cap, context, caller)
     settings = context.settings
     require_space(settings, request)
     with folder_for(settings) as name:
         form = await receive_form(request, Path(name), _rules(settings))
-        usable, refused = await check_batch(form, Path(name), context, CHECKS)
-        batch = await anyio.to_thread.run_sync(accept_batch, context, usable, refused, caller, request_id_of(request))
+        fingerprint = fingerprint_of(form.sha256, form.fields)
+        async with ticket_for(context.claims, caller.key_id, "batches", key, fingerprint) as ticket:
+            if ticket.made_id is None:
+                usable, refused = await check_batch(form, Path(name), context, CHECKS)
+                batch = await anyio.to_thread.run_sync(
+                    accept_batch, context, usable, refused, caller, request_id_of(request), ticket.claim
+                )
+            else:
+                batch = await anyio.to_thread.run_sync(_find, context, caller, ticket.made_id)
         answer = await anyio.to_thread.run_sync(_batch, context, batch, request)
-    return JSONResponse(answer.model_dump(mode="json"), 202, {"Location": answer.links["self"], **_RETRY_AFTER})
+    headers = {"Location": answer.links["self"], **_RETRY_AFTER, **({} if ticket.made_id is None else REPLAYED)}
+    return JSONResponse(answer.model_dump(mode="json"), 202, headers)
 
 
 @router.get("", response_model=BatchPage, responses=problem_responses(422, 503), summary="List batches")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from worker.embedded_redis import EmbeddedRedis
-from worker.queue import GRACE_S, JobQueue, create_celery, visibility_timeout_s
+from worker.queue import JobQueue, create_celery, visibility_timeout_s
 from worker.settings import Settings
 
 
@@ -17,8 +17,8 @@ def test_no_message_comes_back_while_its_job_may_lawfully_run(time_limit_s: floa
     conf = create_celery(settings).conf
     visibility = visibility_timeout_s(settings)
     assert conf.task_soft_time_limit == time_limit_s
-    assert conf.task_time_limit == time_limit_s + GRACE_S
-    assert conf.task_time_limit + GRACE_S < visibility
+    assert conf.task_time_limit == time_limit_s + settings.stop_grace_s
+    assert conf.task_time_limit + 60 < visibility
     assert conf.broker_transport_options["visibility_timeout"] == visibility
     assert conf.result_backend_transport_options["visibility_timeout"] == visibility
     assert conf.visibility_timeout == visibility
