@@ -9,20 +9,23 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from api import (
+    event_routes,
     health,
     isolation,
     job_routes,
     metrics_routes,
     model_routes,
     problems,
+    reference_page,
     result_routes,
     service_routes,
-    storage,
 )
 from api.access.protect import protect
 from api.access_log import AccessLogMiddleware, HttpMetrics
+from api.batches import routes as batch_routes
 from api.context import Context
 from api.request_id import RequestIdMiddleware
+from api.webhooks.courier import deliveries
 from worker import logs
 from worker.settings import Settings
 
@@ -31,7 +34,8 @@ Send the CT of an ear, get back where modiolus, scala tympani, scala vestibuli a
 vertex correspondence across patients, and voxel masks on the grid of the image.
 
 1. `POST /v1/jobs` with the NIfTI file and, for a raw CT, its landmarks: **202** and the address of the job.
-2. `GET` that address until its `state` is `succeeded`, `failed`, `canceled` or `expired`.
+2. `GET` that address until its `state` is `succeeded`, `failed`, `canceled` or `expired`; with `?wait=` the
+   answer waits for a change, and `links.events` streams every change. Or wait in the first request: `Prefer: wait=30`.
 3. Fetch the files that `links.results` names.
 
 Errors are RFC 9457 problem documents (`application/problem+json`). """
@@ -50,10 +54,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        """Set up logging, after whatever server runs this has; be ready for uploads; close connections at the end."""
+        """Set up logging, after whatever server runs this has; check uploads, tell of changes, deliver webhooks."""
         logs.configure(context.settings)
         isolation.prepare()
-        yield
+        await context.watch.start()
+        async with deliveries(context.settings):
+            with context.watch.closed_by_signals():
+                yield
+        await context.watch.stop()
         await app.state.guard.close()
         app.state.health.close()
         app.state.collector.close()
@@ -66,6 +74,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=_DESCRIPTION + service_routes.NOTICE,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.context = context
     app.state.health = health.HealthChecks(context.settings)
@@ -75,7 +85,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(AccessLogMiddleware, metrics=app.state.http_metrics)
     app.add_middleware(RequestIdMiddleware)
     problems.install(app)
-    storage.install(app)
-    for routes in (service_routes, health, metrics_routes, model_routes, job_routes, result_routes):
+    reference_page.install(app)
+    for routes in (
+        service_routes,
+        health,
+        metrics_routes,
+        model_routes,
+        job_routes,
+        event_routes,
+        result_routes,
+        batch_routes,
+    ):
         app.include_router(routes.router)
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -17,6 +18,9 @@ from model.errors import InputError, RunError
 
 Job = dict[str, Any]
 """A job as the service gives it; see the schema `Job`."""
+
+Batch = dict[str, Any]
+"""A batch as the service gives it; see the schema `Batch`."""
 
 FINAL_STATES = frozenset({"succeeded", "failed", "canceled", "expired"})
 
@@ -127,6 +131,48 @@ class CochlearClient:
             # A neutral name: file names of patients are no business of the service.
             files = {"image": ("image.nii.gz", stream, "application/octet-stream")}
             return self._job(self._request("POST", "/v1/jobs", lambda: stream.seek(0), data=data, files=files))
+
+    def submit_batch(self, images: Sequence[Path], entries: Sequence[Mapping[str, Any]], **fields: str) -> Batch:
+        """Submit several ears in one request.
+
+        Args:
+            images: NIfTI files.
+            entries: what belongs to each ear, as the manifest of a batch has it, such as `landmarks`.
+            **fields: fields that concern all ears, such as `bundle`.
+
+        Returns:
+            The batch; ears that were refused have their problem in it.
+
+        Raises:
+            InputError: a file cannot be read, or the service can use none of the ears (`RejectedError`).
+            UnreachableError: the service cannot be used.
+        """
+        with ExitStack() as stack:
+            try:
+                streams = [stack.enter_context(image.open("rb")) for image in images]
+            except OSError as error:
+                raise InputError("an image cannot be read", found=_reason(error), field="image") from error
+            files = [("image", ("image.nii.gz", stream, "application/octet-stream")) for stream in streams]
+            data = {**fields, "manifest": json.dumps(list(entries))}
+            return self._job(self._request("POST", "/v1/batches", data=data, files=files))
+
+    def batch(self, batch_id: str) -> Batch:
+        """Give a batch.
+
+        Raises:
+            RejectedError: there is none of that id.
+            UnreachableError: the service cannot be used.
+        """
+        return self._job(self._request("GET", f"/v1/batches/{batch_id}"))
+
+    def batch_csv(self, batch_id: str) -> str:
+        """Give the measurements of a batch as CSV: a row for each ear and structure.
+
+        Raises:
+            RejectedError: there is none of that id.
+            UnreachableError: the service cannot be used.
+        """
+        return self._request("GET", f"/v1/batches/{batch_id}/measurements.csv").text
 
     def job(self, job_id: str) -> Job:
         """Give a job.

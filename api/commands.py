@@ -64,7 +64,7 @@ def submit(
         chosen = None if formats is None else formats.split(",")
         job = client.submit(ear, landmarks=landmarks, side=side, bundle=bundle, formats=chosen)
         typer.echo(f"job {job['id']}")
-        with _progress_bar() as show:
+        with progress_bar() as show:
             job = client.wait(job["id"], show)
         files = client.download(job, out)
     for warning in job["warnings"]:
@@ -73,7 +73,7 @@ def submit(
 
 
 @contextmanager
-def _progress_bar() -> Iterator[Callable[[Job], None]]:
+def progress_bar() -> Iterator[Callable[[Job], None]]:
     """Give what shows a job's progress; it shows nothing when the output is not a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn

@@ -8,12 +8,17 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from api.models import Models
+from api.watching import Watch
 from worker.aliases import AliasStore
 from worker.artifacts import ArtifactStore
+from worker.batches import BatchStore
+from worker.estimates import Estimator
+from worker.idempotency import Claims
 from worker.job_store import JobStore
 from worker.queue import JobQueue
 from worker.redis_connection import connect
 from worker.settings import Settings
+from worker.webhooks import Outbox
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,11 @@ class Context:
         queue: announces jobs.
         aliases: by which models may be named.
         models: the models on offer.
+        batches: the batches of jobs.
+        outbox: how the telling of jobs stands.
+        claims: the idempotency keys.
+        estimator: says when jobs will start and end.
+        watch: wakes those who wait for a job.
     """
 
     settings: Settings
@@ -35,19 +45,30 @@ class Context:
     queue: JobQueue
     aliases: AliasStore
     models: Models
+    batches: BatchStore
+    outbox: Outbox
+    claims: Claims
+    estimator: Estimator
+    watch: Watch
 
     @classmethod
     def of(cls, settings: Settings) -> Context:
         """Give the parts for these settings; connections are made when first used."""
         redis_url = settings.required_redis_url()
         aliases = AliasStore(connect(redis_url))
+        store = JobStore(redis_url, settings.stale_after_s)
         return cls(
             settings,
-            JobStore(redis_url, settings.stale_after_s),
+            store,
             ArtifactStore(settings.artifacts_url),
             JobQueue(settings),
             aliases,
             Models(settings, aliases),
+            BatchStore(redis_url, store),
+            Outbox(redis_url),
+            Claims(redis_url),
+            Estimator(redis_url, settings.stale_after_s),
+            Watch(redis_url),
         )
 
     def close(self) -> None:
@@ -55,6 +76,10 @@ class Context:
         self.store.close()
         self.queue.close()
         self.aliases.close()
+        self.batches.close()
+        self.outbox.close()
+        self.claims.close()
+        self.estimator.close()
 
 
 def _context(request: Request) -> Context:

@@ -8,7 +8,9 @@ on sending after it was answered (a while is granted, as many clients read the a
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sys
+from http import HTTPStatus
 from typing import Any
 
 import h11
@@ -16,11 +18,10 @@ from starlette.requests import Request
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from api.access.heads import head_too_large
 from api.problems import ServiceError, respond
 from worker.settings import Settings
 
-MAX_HEAD_BYTES = 16 * 1024
-"""Cap on the request line and all header fields together."""
 _LOOK_EVERY_S = 0.25
 _LINGER_S = 5.0
 
@@ -69,17 +70,8 @@ class GuardedProtocol(H11Protocol):
         """Answer what is no HTTP, or has too large a head, with a problem; called while h11's error is handled."""
         error = sys.exc_info()[1]
         too_large = isinstance(error, h11.RemoteProtocolError) and error.error_status_hint == 431
-        if too_large:
-            problem = ServiceError(
-                "head-too-large",
-                "The head of the request is too large",
-                "request line and header fields are too long",
-                expected=f"at most {MAX_HEAD_BYTES} bytes",
-                found="more",
-            )
-        else:
-            problem = ServiceError("bad-request", "The request is malformed", "this is no HTTP request", found=None)
-        self._refuse(problem)
+        malformed = ServiceError("bad-request", "The request is malformed", "this is no HTTP request")
+        self._refuse(head_too_large() if too_large else malformed)
 
     def _look_later(self) -> None:
         """Look at the connection again in a moment."""
@@ -147,17 +139,17 @@ class GuardedProtocol(H11Protocol):
             scope = self.scope if self.cycle is not None and not self.cycle.response_complete else _unknown_scope()
             response = respond(Request(dict(scope)), error)
             headers = [*self.server_state.default_headers, *response.raw_headers, (b"connection", b"close")]
-            self._send(h11.Response(status_code=response.status_code, headers=headers))
-            self._send(h11.Data(data=bytes(response.body)))
-            self._send(h11.EndOfMessage())
+            reason = HTTPStatus(response.status_code).phrase
+            events = (
+                h11.Response(status_code=response.status_code, headers=headers, reason=reason),
+                h11.Data(data=bytes(response.body)),
+                h11.EndOfMessage(),
+            )
+            self.transport.write(b"".join(self.conn.send(event) or b"" for event in events))
         if self.cycle is not None:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.close()
-
-    def _send(self, event: h11.Event) -> None:
-        """Put an event on the wire."""
-        self.transport.write(self.conn.send(event) or b"")
 
 
 def with_limits(settings: Settings) -> type[GuardedProtocol]:
@@ -172,4 +164,5 @@ def _timeout(detail: str) -> ServiceError:
 
 def _unknown_scope() -> dict[str, Any]:
     """Give the scope of a request of which nothing is known."""
-    return {"type": "http", "method": "", "path": "", "headers": [], "query_string": b"", "state": {}}
+    state = {"request_id": secrets.token_hex(8)}
+    return {"type": "http", "method": "", "path": "", "headers": [], "query_string": b"", "state": state}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import anyio
@@ -15,24 +16,94 @@ from fastapi.responses import JSONResponse
 from api.access.caller import Caller, Reader, Submitter
 from api.access.job_cap import check_job_cap
 from api.context import Context, ContextOf
+from api.idempotency import PARAMETER, REPLAYED, Ticket, fingerprint_of, key_of, ticket_for
+from api.prefer import parse_prefer
 from api.problems import ServiceError
 from api.request_id import request_id_of
 from api.schemas import Job, JobPage, problem_responses
 from api.storage import require_space
 from api.submission import accept, check_upload
-from api.uploads import receive_upload
+from api.uploads import Upload, receive_upload
+from api.waiting import MAX_WAIT_S, wait_until
 from model.meshes.formats import MESH_FORMATS
 from worker import lifecycle
 from worker.jobs import JobRecord
+from worker.retention import expiry_of
+from worker.webhooks import DEFAULT_EVENTS, EVENTS
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 JobId = Annotated[str, Path(description="Id of the job.", max_length=64)]
 _RETRY_AFTER = {"Retry-After": "1"}
 # Checks read whole images into memory; more at once would only compete for it.
-_checks = anyio.CapacityLimiter(2)
+CHECKS = anyio.CapacityLimiter(2)
 
+FORM_FIELDS: Mapping[str, Any] = {
+    "image": {
+        "type": "string",
+        "format": "binary",
+        "description": "The ear as NIfTI (.nii or .nii.gz): a raw CT, or a prepared crop.",
+    },
+    "landmarks": {
+        "type": "string",
+        "contentMediaType": "application/json",
+        "description": "JSON with at least three of the landmarks RW, C, A, OW, V; needed for a raw CT.",
+        "example": '{"side": "left", "space": "RAS", "unit": "mm", "landmarks": '
+        '{"RW": [-16.2, -95.5, -97.4], "C": [-21.6, -93.4, -96.6], "A": [-22.7, -96.1, -96.1]}}',
+    },
+    "side": {"type": "string", "enum": ["left", "right"], "description": "Laterality of the ear."},
+    "bundle": {
+        "type": "string",
+        "description": "Name of a model bundle; the default one when absent.",
+        "example": "cochlea-ct-v2",
+    },
+    "formats": {
+        "type": "string",
+        "description": "Mesh formats to put into the results, separated by commas: "
+        + ", ".join(MESH_FORMATS)
+        + ". Any other is still made on request.",
+        "default": "vtk,stl",
+    },
+    "webhook": {
+        "type": "string",
+        "format": "uri",
+        "description": "https address that is told of the job, signed as Standard Webhooks asks: "
+        "type of the event and the job as GET shows it. Private addresses are refused.",
+        "example": "https://example.org/hook",
+    },
+    "webhook_events": {
+        "type": "string",
+        "description": "States whose beginning is told, separated by commas: " + ", ".join(EVENTS),
+        "default": ",".join(DEFAULT_EVENTS),
+    },
+    "expires_in": {
+        "type": "integer",
+        "minimum": 1,
+        "description": "Seconds after the end of the job for which its files are wanted; the "
+        "service may keep them shorter, see `expires_at`.",
+        "example": 86400,
+    },
+}
+"""Schemas of the fields of a submission."""
+
+_PREFER: Mapping[str, Any] = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "description": f"RFC 7240: `wait=N` waits up to N seconds ({MAX_WAIT_S} at most) for the job to end, then answers "
+    "200 with the ended job, or 202 as without; `respond-async` is what is done anyway. `Preference-Applied` tells.",
+    "schema": {"type": "string"},
+    "example": "respond-async, wait=30",
+}
+_IF_NONE_MATCH: Mapping[str, Any] = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "Entity tag of the representation that the client has; 304 when it is still the same.",
+    "schema": {"type": "string"},
+}
 _FORM: Mapping[str, Any] = {
+    "parameters": [PARAMETER, _PREFER],
     "requestBody": {
         "required": True,
         "content": {
@@ -41,38 +112,11 @@ _FORM: Mapping[str, Any] = {
                     "type": "object",
                     "required": ["image"],
                     "additionalProperties": False,
-                    "properties": {
-                        "image": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "The ear as NIfTI (.nii or .nii.gz): a raw CT, or a prepared crop.",
-                        },
-                        "landmarks": {
-                            "type": "string",
-                            "contentMediaType": "application/json",
-                            "description": "JSON with at least three of the landmarks RW, C, A, OW, V; needed for a "
-                            "raw CT.",
-                            "example": '{"side": "left", "space": "RAS", "unit": "mm", "landmarks": '
-                            '{"RW": [-16.2, -95.5, -97.4], "C": [-21.6, -93.4, -96.6], "A": [-22.7, -96.1, -96.1]}}',
-                        },
-                        "side": {"type": "string", "enum": ["left", "right"], "description": "Laterality of the ear."},
-                        "bundle": {
-                            "type": "string",
-                            "description": "Name of a model bundle, `name@digest`, or an alias; else `default`.",
-                            "example": "cochlea-ct-v2",
-                        },
-                        "formats": {
-                            "type": "string",
-                            "description": "Mesh formats to put into the results, separated by commas: "
-                            + ", ".join(MESH_FORMATS)
-                            + ". Any other is still made on request.",
-                            "default": "vtk,stl",
-                        },
-                    },
+                    "properties": dict(FORM_FIELDS),
                 }
             }
         },
-    }
+    },
 }
 
 
@@ -80,28 +124,61 @@ _FORM: Mapping[str, Any] = {
     "",
     status_code=202,
     response_model=Job,
-    responses=problem_responses(400, 408, 409, 413, 415, 422, 429, 503),
+    responses={
+        200: {"model": Job, "description": "The job has ended within the time of `Prefer: wait`."},
+        **problem_responses(400, 408, 409, 413, 415, 422, 429, 503),
+    },
     openapi_extra=dict(_FORM),
     summary="Submit an ear",
 )
 async def submit(request: Request, context: ContextOf, caller: Submitter) -> Response:
     """Take an image, check all of it, and queue the job.
 
-    The answer names the job in `Location`; ask there until its state is final.
+    The answer names the job in `Location`; ask there until its state is final, or say `Prefer: wait=30`.
     """
-    await anyio.to_thread.run_sync(check_job_cap, context, caller)
+    name = key_of(request)
+    prefer = parse_prefer(request.headers.getlist("prefer"))
+    if name is None:
+        # With a key it may be the answer to an earlier request that is wanted.
+        await anyio.to_thread.run_sync(check_job_cap, context, caller)
     settings = context.settings
     require_space(settings, request)
     settings.uploads_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     target = settings.uploads_dir / f"{uuid.uuid4()}.part"
     try:
         upload = await receive_upload(request, target, settings.max_upload_bytes)
-        submission = await anyio.to_thread.run_sync(check_upload, upload, settings, context.models, limiter=_checks)
-        record = await anyio.to_thread.run_sync(accept, context, submission, target, caller, request_id_of(request))
-        job = await anyio.to_thread.run_sync(_job, context, record, request)
+        fingerprint = fingerprint_of(upload.image_sha256, upload.fields)
+        async with ticket_for(context.claims, caller.key_id, "jobs", name, fingerprint) as ticket:
+            job_id = ticket.made_id or await _accept(request, context, caller, upload, ticket)
     finally:
         target.unlink(missing_ok=True)
-    return JSONResponse(_json(job), 202, {"Location": job.links.self_, **_RETRY_AFTER})
+    seen = await wait_until(
+        request,
+        context.watch,
+        job_id,
+        lambda: _look(context, caller, job_id, request),
+        lambda seen: seen.finished,
+        prefer.wait_s or 0,
+    )
+    ended = seen.finished and prefer.wait_s is not None
+    headers = {"Location": f"{_base(request)}/{job_id}", **({} if ended else _RETRY_AFTER)}
+    if ticket.made_id is not None:
+        headers |= REPLAYED
+    applied = prefer.applied(at_once=not ended)
+    if applied is not None:
+        headers["Preference-Applied"] = applied
+    return Response(seen.body, 200 if ended else 202, headers, "application/json")
+
+
+async def _accept(request: Request, context: Context, caller: Caller, upload: Upload, ticket: Ticket) -> str:
+    """Check and queue an upload and give the id of the job."""
+    submission = await anyio.to_thread.run_sync(
+        check_upload, upload.image, upload.fields, context.settings, context.models, limiter=CHECKS
+    )
+    record = await anyio.to_thread.run_sync(
+        accept, context, submission, upload.image, caller, request_id_of(request), ticket.claim
+    )
+    return record.id
 
 
 @router.get("", response_model=JobPage, responses=problem_responses(422, 503), summary="List jobs")
@@ -119,25 +196,48 @@ def list_jobs(
     return JobPage(jobs=jobs, next=f"{_base(request)}?limit={limit}&before={records[-1].sequence}" if more else None)
 
 
-@router.get("/{job_id}", response_model=Job, responses=problem_responses(404, 503), summary="Look at a job")
-def show(request: Request, context: ContextOf, caller: Reader, job_id: JobId) -> Response:
+@router.get(
+    "/{job_id}",
+    response_model=Job,
+    responses={304: {"description": "Nothing has changed."}, **problem_responses(404, 422, 503)},
+    openapi_extra={"parameters": [_IF_NONE_MATCH]},
+    summary="Look at a job",
+)
+async def show(
+    request: Request,
+    context: ContextOf,
+    caller: Reader,
+    job_id: JobId,
+    wait: Annotated[
+        int,
+        Query(
+            ge=0,
+            le=MAX_WAIT_S,
+            description="Seconds to wait: with `If-None-Match` until the job differs from that representation, without "
+            "until it has ended.",
+        ),
+    ] = 0,
+) -> Response:
     """Give a job; with `If-None-Match` 304 while nothing has changed, and `Retry-After` while it is not finished."""
-    record = find_job(context, caller, job_id)
-    job = _json(_job(context, record, request))
-    response = JSONResponse(job)
-    tag = f'"{hashlib.sha256(bytes(response.body)).hexdigest()}"'
-    headers = {"ETag": tag, "Cache-Control": "no-cache", **({} if record.state.finished else _RETRY_AFTER)}
-    if matches(request, tag):
+    conditional = "if-none-match" in request.headers
+
+    def enough(seen: _Look) -> bool:
+        return seen.finished or (conditional and not matches(request, seen.tag))
+
+    seen = await wait_until(
+        request, context.watch, job_id, lambda: _look(context, caller, job_id, request), enough, wait
+    )
+    headers = {"ETag": seen.tag, "Cache-Control": "no-cache", **({} if seen.finished else _RETRY_AFTER)}
+    if conditional and matches(request, seen.tag):
         return Response(status_code=304, headers=headers)
-    response.headers.update(headers)
-    return response
+    return Response(seen.body, 200, headers, "application/json")
 
 
 @router.delete(
     "/{job_id}",
     response_model=None,
     responses={
-        202: {"model": Job, "description": "The job is canceled, or will be as soon as its worker notices."},
+        202: {"model": Job, "description": "The job is canceled, or will be as soon as its worker has stopped."},
         204: {"description": "The finished job, its record and all its files are erased."},
         **problem_responses(404, 503),
     },
@@ -146,15 +246,39 @@ def show(request: Request, context: ContextOf, caller: Reader, job_id: JobId) ->
 def remove(request: Request, context: ContextOf, caller: Submitter, job_id: JobId) -> Response:
     """Cancel a job that is not finished; erase one that is."""
     find_job(context, caller, job_id)
-    canceled = lifecycle.request_cancel(context.store, job_id)
+    canceled = _cancel(context, job_id)
     if canceled is not None:
-        if canceled.state.finished:
-            context.artifacts.erase(job_id)
         return JSONResponse(_json(_job(context, canceled, request)), 202, _RETRY_AFTER)
     # The record goes first: whoever still sees it finds the files, and files left by a crash here are swept up.
     context.store.remove(job_id)
     context.artifacts.erase(job_id)
     return Response(status_code=204)
+
+
+@router.post(
+    "/{job_id}/cancel",
+    response_model=Job,
+    responses={
+        202: {"model": Job, "description": "The worker is told; the state is `canceled` once it has stopped."},
+        **problem_responses(404, 503),
+    },
+    response_description="The job has ended, by this request or before; a result is left as it is.",
+    summary="Cancel a job",
+)
+def cancel(request: Request, context: ContextOf, caller: Submitter, job_id: JobId) -> Response:
+    """Cancel a job that is not finished; one that is stays as it is. Sent again, it changes nothing more."""
+    record = _cancel(context, job_id) if find_job(context, caller, job_id) else None
+    record = record or find_job(context, caller, job_id)
+    status, headers = (200, None) if record.state.finished else (202, _RETRY_AFTER)
+    return JSONResponse(_json(_job(context, record, request)), status, headers)
+
+
+def _cancel(context: Context, job_id: str) -> JobRecord | None:
+    """Cancel a job and give its record; None when it has ended."""
+    canceled = lifecycle.request_cancel(context.store, job_id)
+    if canceled is not None and canceled.state.finished:
+        context.artifacts.erase(job_id)
+    return canceled
 
 
 def find_job(context: Context, caller: Caller, job_id: str) -> JobRecord:
@@ -165,8 +289,13 @@ def find_job(context: Context, caller: Caller, job_id: str) -> JobRecord:
     """
     record = context.store.get(job_id)
     if record is None or not caller.may_see(record):
-        raise ServiceError("no-such-job", "There is no such job", "no job has this id, or it was erased")
+        raise no_such_job()
     return record
+
+
+def no_such_job() -> ServiceError:
+    """Give the error for an id that names no job of the caller."""
+    return ServiceError("no-such-job", "There is no such job", "no job has this id, or it was erased")
 
 
 def matches(request: Request, tag: str) -> bool:
@@ -175,9 +304,33 @@ def matches(request: Request, tag: str) -> bool:
     return given.strip() == "*" or tag in (part.strip().removeprefix("W/") for part in given.split(","))
 
 
+@dataclass(frozen=True)
+class _Look:
+    """A job as it is answered: its JSON, the entity tag of that, and whether it has ended."""
+
+    body: bytes
+    tag: str
+    finished: bool
+
+
+def _look(context: Context, caller: Caller, job_id: str, request: Request) -> _Look:
+    """Look at a job.
+
+    Raises:
+        ServiceError: when there is none of that id.
+    """
+    record = find_job(context, caller, job_id)
+    body = bytes(JSONResponse(_json(_job(context, record, request))).body)
+    return _Look(body, f'"{hashlib.sha256(body).hexdigest()}"', record.state.finished)
+
+
 def _job(context: Context, record: JobRecord, request: Request) -> Job:
     """Give what is said about a record."""
-    return Job.of(record, context.store.queue_position(record.id), _base(request))
+    position = None if record.state.finished else context.store.queue_position(record.id)
+    delivery = None if record.webhook is None else context.outbox.delivery(record.id)
+    expires_at = expiry_of(record, context.settings.retention_s)
+    estimate = context.estimator.of(record, position)
+    return Job.of(record, position, _base(request), estimate, delivery, expires_at)
 
 
 def _base(request: Request) -> str:

@@ -76,8 +76,9 @@ class ServiceCollector(Collector):
 
     def _jobs(self) -> Iterator[Metric]:
         """Give the state of the queue."""
-        head = self._store.next_queued()
-        age = 0.0 if head is None else (self._store.now() - (head.queued_at or head.created_at)).total_seconds()
+        heads = self._store.first_queued(1)
+        since = [head.queued_at or head.created_at for head in heads]
+        age = (self._store.now() - since[0]).total_seconds() if since else 0.0
         running = float(self._redis.scard(job_index.RUNNING))
         yield GaugeMetricFamily("cochlear_queue_depth", "Jobs that wait.", self._store.queue_length())
         yield GaugeMetricFamily("cochlear_jobs_running", "Jobs that run.", running)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -22,6 +22,7 @@ from model.meshes.formats import MESH_FORMATS
 from model.structures import STRUCTURE_IDS
 from worker.jobs import JobFailure
 from worker.logs import EXTRA
+from worker.storage import STORAGE_FULL, is_storage_full
 
 _log = logging.getLogger(__name__)
 
@@ -62,10 +63,17 @@ _STATUS: Mapping[str, int] = {
     "upload-too-large": 413,
     "unsupported-media-type": 415,
     "no-such-job": 404,
+    "no-such-batch": 404,
+    "no-usable-item": 422,
     "no-such-result": 404,
     "job-expired": 410,
     "result-not-ready": 409,
     "queue-full": 503,
+    "invalid-idempotency-key": 400,
+    "idempotency-key-reused": 422,
+    "idempotency-key-busy": 409,
+    "range-not-satisfiable": 416,
+    # Not 507, which by RFC 4918 must not be tried again without being asked.
     "storage-full": 503,
     "time-limit": 500,
     "out-of-memory": 500,
@@ -125,6 +133,7 @@ class ServiceError(CochlearError):
         detail: what happened.
         retry_after_s: when to try again, or None.
         headers: further headers of the answer.
+        items: the inputs at fault, when there are several.
         **terms: `expected`, `found`, `hint`, `field` of `CochlearError`.
     """
 
@@ -136,6 +145,7 @@ class ServiceError(CochlearError):
         *,
         retry_after_s: int | None = None,
         headers: Mapping[str, str] | None = None,
+        items: Sequence[ProblemItem] = (),
         **terms: str | None,
     ) -> None:
         """Take the terms of the error."""
@@ -144,6 +154,7 @@ class ServiceError(CochlearError):
         self.title = title  # type: ignore[misc]
         self.retry_after_s = retry_after_s
         self.headers = dict(headers or {})
+        self.items = list(items)
 
 
 def problem_of(failure: JobFailure, instance: str | None = None, request_id: str | None = None) -> Problem:
@@ -168,6 +179,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RedisError, _on_redis_error)
     app.add_exception_handler(OperationalError, _on_redis_error)
+    app.add_exception_handler(OSError, _on_os_error)
     app.add_exception_handler(Exception, _on_unforeseen)
 
 
@@ -189,6 +201,8 @@ async def _on_cochlear_error(request: Request, error: Exception) -> JSONResponse
 def respond(request: Request, error: CochlearError) -> JSONResponse:
     """Give the answer to a request that ended in a typed error."""
     problem = problem_of(JobFailure.from_error(error))
+    if isinstance(error, ServiceError) and error.items:
+        problem = problem.model_copy(update={"errors": error.items})
     if problem.status >= 500:
         _log.error("request %s: %s", request_id_of(request), error.code)
     headers = dict(error.headers) if isinstance(error, ServiceError) else {}
@@ -240,6 +254,14 @@ def respond_redis_away(request: Request, error: Exception) -> JSONResponse:
         detail="the service cannot reach its job records at the moment",
     )
     return _answer(request, problem, {"Retry-After": "5"})
+
+
+async def _on_os_error(request: Request, error: Exception) -> JSONResponse:
+    """Answer while the disk is full; any other error of the system is unforeseen."""
+    if not is_storage_full(error):
+        return await _on_unforeseen(request, error)
+    _log.error("request %s: the storage is full", request_id_of(request))
+    return _answer(request, problem_of(STORAGE_FULL), {"Retry-After": "60"})
 
 
 async def _on_unforeseen(request: Request, error: Exception) -> JSONResponse:

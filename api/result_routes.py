@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
@@ -11,8 +13,9 @@ from fastapi.responses import StreamingResponse
 
 from api.access.caller import Caller, Reader
 from api.context import Context, ContextOf
-from api.job_routes import JobId, find_job, matches
+from api.job_routes import JobId, find_job, matches, no_such_job
 from api.problems import ServiceError
+from api.ranges import repr_digest, requested_range
 from api.schemas import problem_responses
 from model.meshes.formats import MESH_FORMATS
 from model.outputs.displacement import DISPLACEMENT_NAME
@@ -47,13 +50,18 @@ _FILES = {
     "preview.png": "Picture of the result.",
     "archive.zip": "All results in one file.",
 }
-_PROBLEMS = problem_responses(404, 409, 410, 422, 503)
+_PROBLEMS = problem_responses(404, 409, 410, 416, 422, 503)
 
 
 def _binary(media_type: str) -> dict[int | str, dict[str, Any]]:
     """Give the OpenAPI entries of a route that answers with a file."""
     content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
-    return {200: {"description": "The file.", "content": content}, 304: {"description": "Unchanged."}, **_PROBLEMS}
+    return {
+        200: {"description": "The file.", "content": content},
+        206: {"description": "The part of the file that `Range` names.", "content": content},
+        304: {"description": "Unchanged."},
+        **_PROBLEMS,
+    }
 
 
 def _finished_job(context: Context, caller: Caller, job_id: str) -> JobRecord:
@@ -64,7 +72,7 @@ def _finished_job(context: Context, caller: Caller, job_id: str) -> JobRecord:
     """
     record = find_job(context, caller, job_id)
     if record.state is JobState.EXPIRED:
-        raise ServiceError("job-expired", "The job has expired", "the results were erased after their time")
+        raise _expired()
     if record.state is not JobState.SUCCEEDED:
         raise ServiceError(
             "result-not-ready",
@@ -85,13 +93,56 @@ def _stored(request: Request, context: Context, record: JobRecord, name: str) ->
         if name == DISPLACEMENT_NAME:
             raise _no_such_result(expected, "a segmentation network gives no displacement field")
         raise _no_such_result(expected)
-    headers = _headers(record.id, name, info.sha256)
+
+    def read(begin: int, end: int) -> Iterator[bytes]:
+        with _still_there(context, record.id):
+            return context.artifacts.open_result(record.id, name, begin, end)
+
+    return _answer(request, _headers(record.id, name, info.sha256), _media_type(name), info.size, read)
+
+
+def _answer(
+    request: Request,
+    headers: dict[str, str],
+    media_type: str,
+    size: int,
+    read: Callable[[int, int], Iterable[bytes]],
+) -> Response:
+    """Answer with a file, the part of it that is wanted, or that it is unchanged.
+
+    Args:
+        request: the request; preconditions go before ranges (RFC 9110, section 13.2.2).
+        headers: those of the file.
+        media_type: its type.
+        size: its bytes.
+        read: gives the bytes from one place up to, not including, another.
+    """
     if matches(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    headers["Content-Length"] = str(info.size)
-    return StreamingResponse(
-        context.artifacts.read_result(record.id, name), headers=headers, media_type=_media_type(name)
-    )
+    part = requested_range(request, size, headers["ETag"])
+    begin, end = part or (0, size)
+    if part is not None:
+        headers["Content-Range"] = f"bytes {begin}-{end - 1}/{size}"
+    headers["Content-Length"] = str(end - begin)
+    return StreamingResponse(read(begin, end), 200 if part is None else 206, headers, media_type)
+
+
+@contextmanager
+def _still_there(context: Context, job_id: str) -> Iterator[None]:
+    """Answer in due form when a job expires or is erased between the look at its record and the reading of a file.
+
+    Raises:
+        ServiceError: the job is gone or has expired.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        record = context.store.get(job_id)
+        if record is None:
+            raise no_such_job() from None
+        if record.state is JobState.EXPIRED:
+            raise _expired() from None
+        raise
 
 
 def _headers(job_id: str, name: str, sha256: str) -> dict[str, str]:
@@ -99,6 +150,8 @@ def _headers(job_id: str, name: str, sha256: str) -> dict[str, str]:
     filename = f"{job_id[:8]}-{PurePosixPath(name).name}"
     return {
         "ETag": f'"{sha256}"',
+        "Repr-Digest": repr_digest(sha256),
+        "Accept-Ranges": "bytes",
         "Cache-Control": "private, max-age=86400, immutable",
         "Content-Disposition": f'attachment; filename="{filename}"',
     }
@@ -107,6 +160,11 @@ def _headers(job_id: str, name: str, sha256: str) -> dict[str, str]:
 def _media_type(name: str) -> str:
     """Give the media type of a result by its suffix."""
     return _MEDIA_TYPES[PurePosixPath(name).suffix]
+
+
+def _expired() -> ServiceError:
+    """Give the error for a job whose files were erased after their time."""
+    return ServiceError("job-expired", "The job has expired", "the results were erased after their time")
 
 
 def _no_such_result(expected: str, detail: str = "the job has no such file") -> ServiceError:
@@ -166,16 +224,14 @@ def mesh(
         raise _no_such_result(f"meshes/{{{','.join(STRUCTURE_IDS)}}}.{{{','.join(MESH_FORMATS)}}}")
     if space in (None, default_space(form)) and name in record.files:
         return _stored(request, context, record, name)
-    with context.artifacts.local_file(job_id, "results/meshes.npz") as stored:
+    with _still_there(context, job_id), context.artifacts.local_file(job_id, "results/meshes.npz") as stored:
         store = MeshStore.read(stored)
     if structure not in store.meshes_ras:
         expected = f"one of {', '.join(store.meshes_ras) or 'no structures'}"
         raise _no_such_result(expected, "the structure was not found in the image, so it has no surface")
     content = store.render(structure, form, space)
     headers = _headers(job_id, name, hashlib.sha256(content).hexdigest())
-    if matches(request, headers["ETag"]):
-        return Response(status_code=304, headers=headers)
-    return Response(content, headers=headers, media_type=_media_type(name))
+    return _answer(request, headers, _media_type(name), len(content), lambda begin, end: (content[begin:end],))
 
 
 @router.get(

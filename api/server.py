@@ -12,8 +12,9 @@ from typing import NoReturn
 
 import uvicorn
 
+from api.access.heads import MAX_HEAD_BYTES
 from api.access.origin import is_loopback
-from api.http_protocol import MAX_HEAD_BYTES, with_limits
+from api.http_protocol import with_limits
 from model.errors import InputError
 from worker.settings import Settings, SettingsError
 

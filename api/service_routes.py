@@ -19,6 +19,7 @@ def links(request: Request) -> LinkMap:
     prefix = request.scope.get("root_path", "").rstrip("/")
     addresses = {
         "jobs": "/v1/jobs",
+        "batches": "/v1/batches",
         "models": "/v1/models",
         "aliases": "/v1/aliases",
         "livez": "/livez",

@@ -10,19 +10,20 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import uvicorn
 from redis.exceptions import RedisError
 
+from api.restarts import Restarts
 from api.server import StopRequestedError, address_of, build_server, listen, settle_access, stop_signals
 from model.errors import InputError, RunError
 from worker import logs
 from worker.embedded_redis import EmbeddedRedis
+from worker.job_store import JobStore
 from worker.presence import BROKEN, LOADED, Presence, WorkerState
-from worker.processes import start_child, stop_child
+from worker.processes import start_child, stop_child, worker_name
 from worker.redis_connection import connect
 from worker.settings import Settings
 
@@ -30,8 +31,6 @@ _log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.25
 _WORKER_GRACE_S = 10.0
-_SHORT_LIFE_S = 10.0
-_MAX_SHORT_LIVES = 3
 
 
 class DataFolderError(InputError):
@@ -52,7 +51,7 @@ def serve(settings: Settings, host: str, port: int, announce: Callable[[str], No
 
     Raises:
         DataFolderError: another service runs on the data folder, or it cannot be written.
-        RunError: a part does not start, or Redis ended.
+        RunError: a part does not start, or keeps ending before it works.
     """
     logs.configure(settings)
     with ExitStack() as stack:
@@ -95,16 +94,31 @@ async def _run(
 
 
 async def _watch(server: uvicorn.Server, worker: _Worker, redis: EmbeddedRedis | None) -> None:
-    """Start a worker that died again; stop everything when Redis ended or workers keep dying."""
+    """Start again what died; stop everything when it keeps dying before it works."""
+    redis_restarts = Restarts("the embedded Redis server", "see redis/redis.log in the data folder")
     try:
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
-            worker.revive()
-            if redis is not None and not redis.running:
-                raise RunError("the embedded Redis server ended", hint="see redis/redis.log in the data folder")
+            if redis is not None:
+                await _revive_redis(redis, redis_restarts)
+            await worker.revive()
     except RunError:
         server.should_exit = True
         raise
+
+
+async def _revive_redis(redis: EmbeddedRedis, restarts: Restarts) -> None:
+    """Start the embedded server again when it has ended; nothing that it confirmed is lost."""
+    if redis.running:
+        if not restarts.works and await asyncio.to_thread(redis.answers):
+            restarts.note_works()
+        return
+    if redis.disk_is_full():
+        # It ends at its first write. Jobs wait until there is space.
+        restarts.note_works()
+    if restarts.is_due(redis.exit_status):
+        # In this thread, whose end the kernel takes for ours.
+        redis.start()
 
 
 async def _announce_when_ready(settings: Settings, listener: socket.socket, announce: Callable[[str], None]) -> None:
@@ -132,8 +146,8 @@ class _Worker:
         told = {"COCHLEAR_DATA_DIR": str(settings.data_dir), "COCHLEAR_REDIS_URL": settings.required_redis_url()}
         self._environment = {**os.environ, **told}
         self._process: subprocess.Popen[bytes] | None = None
-        self._started_at = 0.0
-        self._short_lives = 0
+        self._settings = settings
+        self._restarts = Restarts("the worker", "its last lines above say why")
 
     def __enter__(self) -> _Worker:
         """Start the worker."""
@@ -145,20 +159,28 @@ class _Worker:
         if self._process is not None:
             stop_child(self._process, _WORKER_GRACE_S)
 
-    def revive(self) -> None:
+    async def revive(self) -> None:
         """Start the worker again when it has ended.
 
         Raises:
-            RunError: when it ended soon after its start, several times in a row.
+            RunError: when it ended before it worked, several times in a row.
         """
         if self._process is None or self._process.poll() is None:
             return
-        lived = time.monotonic() - self._started_at
-        self._short_lives = self._short_lives + 1 if lived < _SHORT_LIFE_S else 0
-        if self._short_lives >= _MAX_SHORT_LIVES:
-            raise RunError("the worker ends again and again", found=f"exit status {self._process.returncode}")
-        _log.warning("the worker ended with status %s and is started again", self._process.returncode)
-        self._start()
+        if not self._restarts.works and await asyncio.to_thread(self._has_beaten, self._process.pid):
+            self._restarts.note_works()
+        if self._restarts.is_due(self._process.returncode):
+            self._start()
+
+    def _has_beaten(self, process_id: int) -> bool:
+        """Tell whether a worker left a sign of life; without Redis nobody knows, and it is not held against it."""
+        store = JobStore(self._settings.required_redis_url(), self._settings.stale_after_s)
+        try:
+            return worker_name(process_id) in store.live_workers()
+        except RedisError:
+            return True
+        finally:
+            store.close()
 
     def _start(self) -> None:
         """Start the process; -P keeps the working directory out of the module search path.
@@ -167,7 +189,6 @@ class _Worker:
         """
         command = [sys.executable, "-P", "-m", "worker"]
         self._process = start_child(command, self._environment, signal.SIGKILL)
-        self._started_at = time.monotonic()
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import signal
@@ -11,118 +10,24 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
-import nibabel
-import numpy as np
-import torch
-import trimesh
 
-from model.bundle import BundleDescription, write_bundle
-from model.geometry.frame import CanonicalFrame
-from model.meshes.mesh import SurfaceMesh
-from model.networks.published import PublishedRegistrationNet
-from model.structures import STRUCTURE_IDS
+from benchmarks.small_ear import BUNDLE, Ear, make_ear, small_frame, write_small_bundle
 from worker.job_store import JobStore
 from worker.jobs import JobRecord
 
-BUNDLE = "small"
+__all__ = ["BUNDLE", "Ear", "make_ear", "small_frame", "write_small_bundle"]
+"""Made by the benchmarks as well, and offered here to the tests."""
+
 STALE_S = 3.0
 COMMAND = [str(Path(sys.executable).with_name("cochlear"))]
 """The command that is installed beside the interpreter of the tests."""
 
 Json = dict[str, Any]
-
-_FRAME_RAS = np.diag([-1.0, -1.0, 1.0])
-_ORIGIN_RAS = np.array([31.0, -42.0, 17.0])
-_LANDMARKS_MM = {
-    "RW": (13.56, 11.49, 8.5),
-    "C": (8.94, 8.39, 10.32),
-    "A": (10.41, 5.94, 9.92),
-    "OW": (13.79, 10.98, 11.35),
-    "V": (13.08, 12.45, 11.98),
-}
-"""Positions in a canonical crop of 25.6 mm, from its corner along L, P and S."""
-
-
-@dataclass(frozen=True)
-class Ear:
-    """A raw CT of a left ear and its landmarks, as files."""
-
-    image: Path
-    landmarks: Path
-
-    def form(self) -> dict[str, Any]:
-        """Give the arguments of a request that submits it."""
-        return {"files": {"image": self.image.read_bytes()}, "data": {"landmarks": self.landmarks.read_text()}}
-
-
-def make_ear(folder: Path, seed: int = 0) -> Ear:
-    """Write an ear: smooth noise in Hounsfield units on a grid of unequal sides and spacings.
-
-    The landmarks lie at the canonical places of a left ear, by the meaning of L, P, S, so alignment is near identity.
-    """
-    rng = np.random.default_rng(seed)
-    shape, spacing = (52, 56, 60), np.array([0.5, 0.46, 0.43])
-    waves = [np.sin(np.linspace(0, rng.uniform(4, 9), size) + rng.uniform(0, 6)) for size in shape]
-    data = 600.0 * np.einsum("i,j,k->ijk", *waves) + rng.normal(0.0, 30.0, shape)
-    affine = np.eye(4)
-    affine[:3, :3] = _FRAME_RAS * spacing
-    affine[:3, 3] = _ORIGIN_RAS
-    image, landmarks = folder / "ear.nii.gz", folder / "landmarks.json"
-    picture = nibabel.Nifti1Image(data.astype(np.int16), affine)
-    picture.to_filename(image)
-    points = {name: (_ORIGIN_RAS + _FRAME_RAS @ np.array(place)).tolist() for name, place in _LANDMARKS_MM.items()}
-    landmarks.write_text(json.dumps({"side": "left", "space": "RAS", "unit": "mm", "landmarks": points}))
-    return Ear(image, landmarks)
-
-
-def write_small_bundle(checkpoints: Path, name: str = BUNDLE) -> None:
-    """Write a bundle with a real network too small to be good: 32^3 voxels, spheres for structures, fresh weights.
-
-    The last layer is scaled down, so that the field is smooth and small and the surfaces stay whole.
-    """
-    torch.manual_seed(0)
-    network = PublishedRegistrationNet(base_width=2, levels=2)
-    state = {key: value.numpy() for key, value in network.state_dict().items()}
-    for key in ("field.weight", "field.bias"):
-        state[key] = state[key] * np.float32(0.01)
-    description = BundleDescription.model_validate(
-        {
-            "name": name,
-            "version": "0.1.0",
-            "licence": "Apache-2.0",
-            "intended_use": "Tests only.",
-            "network": {"class": "published_registration", "parameters": {"base_width": 2, "levels": 2}},
-            "frame": small_frame().to_json(),
-            "intensity": {"rule": "hu_window", "low": -1000, "high": 2600},
-            "training": {"data": "none"},
-        }
-    )
-    image = np.random.default_rng(0).uniform(-1.0, 1.0, (32, 32, 32)).astype(np.float32)
-    write_bundle(checkpoints / name, description, weights=state, atlas_meshes_ijk=_spheres(), atlas_input=image)
-
-
-def small_frame() -> CanonicalFrame:
-    """Give a canonical crop of 32^3 voxels in which the ear of `make_ear` lies."""
-    landmarks = {key: (i / 0.8, j / 0.8, k / 0.8) for key, (i, j, k) in _LANDMARKS_MM.items()}
-    return CanonicalFrame((32, 32, 32), 0.8, "LPS", "left", landmarks)
-
-
-def _spheres() -> dict[str, SurfaceMesh]:
-    """Give one sphere per structure, the labyrinth around the others."""
-    centres = {"modiolus": (12, 16, 16), "scala_tympani": (20, 16, 16), "scala_vestibuli": (16, 21, 16)}
-    sphere = trimesh.creation.icosphere(2, 1.0)
-    spheres = {}
-    for structure_id in STRUCTURE_IDS:
-        radius = 2.5 if structure_id in centres else 10.0
-        vertices = np.asarray(sphere.vertices) * radius + centres.get(structure_id, (16, 16, 16))
-        spheres[structure_id] = SurfaceMesh(vertices, np.asarray(sphere.faces, dtype=np.int32), "ijk")
-    return spheres
 
 
 class Service:
@@ -165,7 +70,7 @@ class Service:
             text=True,
         )
         threading.Thread(target=self._read, daemon=True).start()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not self.url:
             try:
                 line = self._lines.get(timeout=max(0.01, deadline - time.monotonic()))
@@ -213,7 +118,7 @@ class Service:
         assert response.status_code == 202, response.text
         return as_json(response)
 
-    def wait_for(self, job_id: str, reached: Callable[[JobRecord], bool], timeout_s: float = 40.0) -> JobRecord:
+    def wait_for(self, job_id: str, reached: Callable[[JobRecord], bool], timeout_s: float = 120.0) -> JobRecord:
         """Wait until a record meets a condition."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:

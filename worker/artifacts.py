@@ -1,13 +1,15 @@
 """Files of jobs behind fsspec: the stored image and the published results.
 
 Layout under the root: `<id>/input.nii.gz` (or `input.nii`) and `<id>/results/...`. Results appear all at once and once:
-on a local folder by one rename of a finished folder, elsewhere by a marker that is written last.
+on a local folder by one rename of a finished folder. Elsewhere every attempt uploads to a folder of its own,
+`<id>/results-<token>/...`, and the file `<id>/published`, written last and once, names the one that counts.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -19,9 +21,11 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from worker.jobs import ResultFile
+from worker.storage import flush_to_disk, flush_tree
 
 _CHUNK = 2**20
-_MARKER = ".published"
+_MARKER = "published"
+_UPLOAD = "results-"
 _ATTEMPT = ".attempt-"
 
 
@@ -43,19 +47,28 @@ class ArtifactStore:
         if self._local:
             Path(target).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             shutil.move(image, target)
+            for path in (Path(target), Path(target).parent, Path(target).parent.parent):
+                flush_to_disk(path)
         else:
             self._fs.put_file(str(image), target)
             image.unlink()
 
     @contextmanager
     def local_file(self, job_id: str, name: str) -> Iterator[Path]:
-        """Give a stored file as a local path for the time of the block."""
+        """Give a stored file (`results/...` for a published one) as a local path for the time of the block.
+
+        Raises:
+            FileNotFoundError: when it is not there.
+        """
         if self._local:
             yield Path(self._path(job_id, name))
             return
+        source = self._path(job_id, name)
+        if name.startswith("results/"):
+            source = f"{self._results(job_id)}/{name.removeprefix('results/')}"
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / Path(name).name
-            self._fs.get_file(self._path(job_id, name), str(target))
+            self._fs.get_file(source, str(target))
             yield target
 
     @contextmanager
@@ -72,19 +85,24 @@ class ArtifactStore:
             shutil.rmtree(folder, ignore_errors=True)
 
     def tidy(self, job_id: str) -> None:
-        """Erase what attempts that were killed left beside the results."""
-        for folder in Path(self._path(job_id)).glob(f"{_ATTEMPT}*") if self._local else ():
-            shutil.rmtree(folder, ignore_errors=True)
+        """Erase what attempts that were killed or came second left beside the results."""
+        if self._local:
+            for folder in Path(self._path(job_id)).glob(f"{_ATTEMPT}*"):
+                shutil.rmtree(folder, ignore_errors=True)
+            return
+        published = self._results(job_id)
+        for path in self._fs.glob(self._path(job_id, f"{_UPLOAD}*")) if published else ():
+            if path.rstrip("/") != published:
+                self._fs.rm(path, recursive=True)
 
     def publish(self, job_id: str, folder: Path) -> bool:
         """Make a finished folder the job's results; tell whether it did, False when there are results already."""
         if self.is_published(job_id):
             return False
-        target = self._path(job_id, "results")
         if not self._local:
-            self._fs.put(f"{folder}/", f"{target}/", recursive=True)
-            self._fs.pipe_file(f"{target}/{_MARKER}", b"")
-            return True
+            return self._upload(job_id, folder)
+        flush_tree(folder)
+        target = Path(self._path(job_id, "results"))
         try:
             # rename() onto a folder that is not empty fails, so of two publishers one wins.
             os.rename(folder, target)
@@ -92,28 +110,53 @@ class ArtifactStore:
             if self.is_published(job_id):
                 return False
             raise
+        flush_to_disk(target.parent)
         return True
 
     def is_published(self, job_id: str) -> bool:
         """Tell whether a job has results."""
-        target = self._path(job_id, "results")
-        return bool(self._fs.exists(target if self._local else f"{target}/{_MARKER}"))
+        return bool(self._fs.exists(self._path(job_id, "results" if self._local else _MARKER)))
 
     def describe_results(self, job_id: str) -> dict[str, ResultFile]:
         """Give digest and size of every published file, by name relative to the results."""
-        root = self._path(job_id, "results")
+        root = self._results(job_id)
+        if root is None:
+            return {}
         names = sorted(path[len(root) + 1 :] for path in self._fs.find(root))
-        return {name: self._describe(f"{root}/{name}") for name in names if name != _MARKER}
+        return {name: self._describe(f"{root}/{name}") for name in names}
 
-    def read_result(self, job_id: str, name: str) -> Iterator[bytes]:
-        """Give a published file piece by piece.
+    def read_result(self, job_id: str, name: str) -> bytes:
+        """Give the whole of a small published file.
 
         Raises:
-            FileNotFoundError: at the first piece, when it is not there.
+            FileNotFoundError: when it is not there.
         """
-        with self._fs.open(self._path(job_id, f"results/{name}"), "rb") as stream:
-            while piece := stream.read(_CHUNK):
-                yield piece
+        return b"".join(self.open_result(job_id, name))
+
+    def open_result(self, job_id: str, name: str, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Open a published file now and give it piece by piece; on a local store, erasing it then does no harm.
+
+        Args:
+            job_id: the job.
+            name: the file, relative to the results.
+            begin: first byte.
+            end: the byte after the last; None for the end of the file.
+
+        Raises:
+            FileNotFoundError: when it is not there.
+        """
+        root = self._results(job_id)
+        if root is None:
+            raise FileNotFoundError(name)
+        stream = self._fs.open(f"{root}/{name}", "rb")
+        stream.seek(begin)
+
+        def pieces() -> Iterator[bytes]:
+            with stream:
+                while piece := stream.read(_CHUNK if end is None else min(_CHUNK, end - stream.tell())):
+                    yield piece
+
+        return pieces()
 
     def erase(self, job_id: str) -> None:
         """Erase all files of a job; nothing happens when there are none."""
@@ -127,6 +170,29 @@ class ArtifactStore:
             return []
         limit = time.time() - older_than_s
         return [entry.name for entry in os.scandir(self._root) if entry.is_dir() and entry.stat().st_mtime < limit]
+
+    def _upload(self, job_id: str, folder: Path) -> bool:
+        """Publish to a store without renames: a folder of this attempt alone, then the file that names it."""
+        name = _UPLOAD + secrets.token_hex(8)
+        target = self._path(job_id, name)
+        self._fs.put(f"{folder}/", f"{target}/", recursive=True)
+        try:
+            # Refused by the store when it is there already (by S3 itself with If-None-Match).
+            self._fs.pipe_file(self._path(job_id, _MARKER), name.encode(), mode="create")
+        except FileExistsError:
+            self._fs.rm(target, recursive=True)
+            return False
+        # After any other error the file may have been written all the same: what it names must stay.
+        return True
+
+    def _results(self, job_id: str) -> str | None:
+        """Give the address of the published folder, or None when there is none."""
+        if self._local:
+            return self._path(job_id, "results")
+        try:
+            return self._path(job_id, bytes(self._fs.cat_file(self._path(job_id, _MARKER))).decode())
+        except FileNotFoundError:
+            return None
 
     def _describe(self, path: str) -> ResultFile:
         """Digest one stored file."""

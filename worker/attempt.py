@@ -31,6 +31,7 @@ STAGES: dict[str, tuple[float, float]] = {
 when the model is a segmentation network."""
 
 _WRITE_EVERY_S = 0.5
+_RETRY_BEAT_S = 0.2
 
 
 class StopWorkError(Exception):
@@ -64,7 +65,7 @@ class Attempt:
 
     def __enter__(self) -> Attempt:
         """Start beating."""
-        self._store.beat(self.job_id, self.lease)
+        # The first sign of life is left by the thread: a server that is away must not end the attempt here.
         self._thread.start()
         return self
 
@@ -111,8 +112,14 @@ class Attempt:
 
     def _beat(self) -> None:
         """Leave signs of life until the attempt ends; a server that is away for a moment is no reason to stop."""
-        while not self._ended.wait(self._store.stale_after_s / 4):
+        interval = self._store.stale_after_s / 4
+        pause = 0.0
+        while not self._ended.wait(pause):
             try:
                 self._store.beat(self.job_id, self.lease)
+                pause = interval
             except RedisError:
-                _log.warning("job %s: no sign of life could be left, Redis is away", self.job_id)
+                if pause != _RETRY_BEAT_S:
+                    _log.warning("job %s: no sign of life could be left, Redis is away", self.job_id)
+                # As soon as it is back, it must hear from us, or the job is taken for abandoned.
+                pause = min(interval, _RETRY_BEAT_S)

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import TracebackType
 
 from redis import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from model.errors import RunError
@@ -19,6 +18,9 @@ from worker.processes import start_child, stop_child
 
 _MAX_SOCKET_PATH = 100
 """Unix socket addresses hold 108 bytes on Linux and 104 on macOS, with the closing zero."""
+
+
+_LEAST_FREE_BYTES = 2**20
 
 
 class EmbeddedRedis:
@@ -57,7 +59,7 @@ class EmbeddedRedis:
             # mkdtemp makes the folder readable by its owner only.
             self._temporary = Path(tempfile.mkdtemp(prefix="cochlear-"))
             self._socket = self._temporary / "redis.sock"
-        self._process = start_child(self._command())
+        self.start()
         try:
             self._wait_until_ready(60.0)
         except BaseException:
@@ -70,6 +72,27 @@ class EmbeddedRedis:
     ) -> None:
         """Stop the server."""
         self.stop()
+
+    def start(self) -> None:
+        """Start the server, perhaps again, on the same socket and files; it may need a while to answer."""
+        self._process = start_child(self._command())
+
+    def answers(self) -> bool:
+        """Tell whether the server has read its file and answers."""
+        try:
+            with Redis.from_url(self.url, socket_timeout=1) as client:
+                return bool(client.ping())
+        except RedisError:
+            return False
+
+    @property
+    def exit_status(self) -> int | None:
+        """With what the server process ended; None while it lives."""
+        return None if self._process is None else self._process.poll()
+
+    def disk_is_full(self) -> bool:
+        """Tell whether there is no space left to append to the file."""
+        return shutil.disk_usage(self._folder).free < _LEAST_FREE_BYTES
 
     def stop(self) -> None:
         """Stop the server; it writes what is pending first."""
@@ -86,7 +109,10 @@ class EmbeddedRedis:
             "unixsocketperm": "700",
             "dir": str(self._folder),
             "appendonly": "yes",
-            "appendfsync": "everysec",
+            # A reply means that the change is on the disk: what was answered 202 outlives a power loss.
+            "appendfsync": "always",
+            # A last command that a crash cut short was never answered, and is dropped at the next start.
+            "aof-load-truncated": "yes",
             "save": "",
             "maxmemory-policy": "noeviction",
             "logfile": str(self._folder / "redis.log"),
@@ -99,12 +125,9 @@ class EmbeddedRedis:
         while time.monotonic() < deadline:
             if not self.running:
                 break
-            try:
-                with Redis.from_url(self.url) as client:
-                    client.ping()
+            if self.answers():
                 return
-            except (RedisConnectionError, RedisError):
-                time.sleep(0.02)
+            time.sleep(0.02)
         raise RunError(
             "the embedded Redis server did not start",
             expected="a server that answers on its socket",

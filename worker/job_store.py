@@ -1,20 +1,23 @@
 """Job records in Redis: compare-and-set changes, the order of the queue, signs of life.
 
-Keys, all under one prefix: `job:<id>` the record as JSON; `beat:<id>` who works on a job, with an expiry; `workers` a
-sorted set of worker names by last sign of life. Whatever else must be true of a record (`FOLLOWERS`: the sets of
-`worker.job_index` and others) changes with it in the same transaction.
+Keys, all under one prefix: `job:<id>` the record as JSON; `beat:<id>:<lease>` sign of life of one attempt, with an
+expiry (one key for each, so that an attempt left behind cannot hide its successor's); `workers` a sorted set of worker
+names by last sign of life. Whatever else must be true of a record (`FOLLOWERS`: the sets of `worker.job_index` and
+others) changes with it in the same transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from redis.exceptions import WatchError
 
-from worker import job_index, metrics
+from worker import batch_members, durations, events, idempotency, job_index, metrics, retention, webhooks
+from worker.idempotency import Claim
 from worker.jobs import JobRecord, JobState
+from worker.patience import patiently
 from worker.redis_connection import connect, key
 
 _TRIES = 50
@@ -23,7 +26,16 @@ _WORKERS = key("workers")
 Follower = Callable[[Any, JobRecord | None, JobRecord | None], None]
 """Queues, into the transaction that changes a record, what follows from the change: `(pipe, old, new)`."""
 
-FOLLOWERS: tuple[Follower, ...] = (job_index.follow, metrics.follow)
+FOLLOWERS: tuple[Follower, ...] = (
+    job_index.follow,
+    metrics.follow,
+    retention.follow,
+    webhooks.follow,
+    batch_members.follow,
+    events.follow,
+    durations.follow,
+    idempotency.follow,
+)
 """What follows a change of a record; called once per try, in this order."""
 
 
@@ -37,12 +49,14 @@ class JobStore:
     Args:
         redis_url: address of the server.
         stale_after_s: seconds after which a sign of life is forgotten.
+        patience_s: how long `get`, `change` and `now` wait for a server that is away; 0 raises at once.
     """
 
-    def __init__(self, redis_url: str, stale_after_s: float = 30.0) -> None:
+    def __init__(self, redis_url: str, stale_after_s: float = 30.0, patience_s: float = 0.0) -> None:
         """Prepare the connection; it is made when first used."""
         self._redis = connect(redis_url)
         self.stale_after_s = stale_after_s
+        self._patience_s = patience_s
 
     def close(self) -> None:
         """Close the connections."""
@@ -50,36 +64,67 @@ class JobStore:
 
     def now(self) -> datetime:
         """Give the time of the Redis server, the one clock all processes share."""
-        seconds, microseconds = self._redis.time()
+        seconds, microseconds = patiently(self._redis.time, self._patience_s)
         return datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
 
-    def create(self, record: JobRecord, max_active: int | None = None) -> JobRecord:
-        """Store a new record at the end of the queue and give it with its sequence number.
+    def create(self, record: JobRecord, max_active: int | None = None, claim: Claim | None = None) -> JobRecord:
+        """Store a new record at the end of the queue and give it with its sequence number; see `create_all`."""
+        return self.create_all([record], max_active=max_active, claim=claim)[0]
+
+    def create_all(
+        self,
+        records: Sequence[JobRecord],
+        also: Callable[[Any], None] = lambda _: None,
+        max_active: int | None = None,
+        claim: Claim | None = None,
+        made_id: str | None = None,
+    ) -> list[JobRecord]:
+        """Store new records at the end of the queue in one transaction and give them with their sequence numbers.
+
+        A reply that is lost does not leave the outcome open: the first record is looked for, and all are stored if it
+        is not there.
 
         Args:
-            record: the record.
-            max_active: cap on the jobs of its owner that wait or run, this one included; None for no cap.
+            records: of one owner, in the order in which they are to be worked on.
+            also: queues what is to be stored with them.
+            max_active: cap on the jobs of the owner that wait or run, these included; None for no cap.
+            claim: on the idempotency key of the request; settled in the same transaction.
+            made_id: what the claim is settled with; None for the id of the first record.
 
         Raises:
-            TooManyActiveError: when the owner has as many already. The count is watched, so that the cap holds
-                however many are created at once.
+            TooManyActiveError: when the owner would have more. The count is watched, so that the cap holds however
+                many are created at once.
+            ClaimLostError: when the claim is not held any more; then nothing is stored.
         """
-        placed = record.model_copy(update={"sequence": int(self._redis.incr(key("sequence")))})
-        active = None if record.owner is None else job_index.active_of(record.owner)
+        # Numbers that are drawn and not used leave a gap, which does no harm.
+        last = int(self._redis.incrby(key("sequence"), len(records)))
+        first = last - len(records) + 1
+        placed = [record.model_copy(update={"sequence": first + place}) for place, record in enumerate(records)]
+        name, owner = _job_key(placed[0].id), placed[0].owner
         with self._redis.pipeline(transaction=True) as pipe:
             for _ in range(_TRIES):
-                if active is not None and max_active is not None:
-                    pipe.watch(active)
-                    if pipe.scard(active) >= max_active:
+                pipe.watch(name)
+                if pipe.exists(name):
+                    return placed
+                if owner is not None and max_active is not None:
+                    pipe.watch(job_index.active_of(owner))
+                    if pipe.scard(job_index.active_of(owner)) + len(placed) > max_active:
                         raise TooManyActiveError
+                if claim is not None:
+                    claim.watch(pipe)
                 pipe.multi()
-                self._write(pipe, None, placed)
+                for record in placed:
+                    self._write(pipe, None, record)
+                also(pipe)
+                if claim is not None:
+                    claim.settle(pipe, made_id or placed[0].id)
                 try:
                     pipe.execute()
                 except WatchError:
+                    # redis-py raises it for a connection that broke, too: was it stored or not?
                     continue
                 return placed
-        raise RuntimeError(f"job {record.id}: the number of jobs kept changing under {_TRIES} tries")
+        raise RuntimeError(f"job {placed[0].id}: the record could not be stored in {_TRIES} tries")
 
     def active_count(self, owner: str) -> int:
         """Give the number of jobs of an owner that wait or run."""
@@ -87,11 +132,14 @@ class JobStore:
 
     def get(self, job_id: str) -> JobRecord | None:
         """Give a record, or None when there is none of that id."""
-        raw = self._redis.get(_job_key(job_id))
+        raw = patiently(lambda: self._redis.get(_job_key(job_id)), self._patience_s)
         return None if raw is None else JobRecord.model_validate_json(raw)
 
     def change(self, job_id: str, edit: Callable[[JobRecord], JobRecord | None]) -> JobRecord | None:
         """Change a record by compare-and-set.
+
+        When the connection breaks while the change is sent, the record tells whether it was made: the change is neither
+        lost nor made twice, unless somebody else changed the record in between; then `edit` decides on that record.
 
         Args:
             job_id: the job.
@@ -100,23 +148,33 @@ class JobStore:
         Returns:
             The record as stored, or None when the job is not there or was left alone.
         """
-        name = _job_key(job_id)
-        with self._redis.pipeline(transaction=True) as pipe:
-            for _ in range(_TRIES):
-                pipe.watch(name)
-                raw = pipe.get(name)
+        sent: JobRecord | None = None
+
+        def attempt() -> tuple[bool, JobRecord | None]:
+            nonlocal sent
+            with self._redis.pipeline(transaction=True) as pipe:
+                pipe.watch(_job_key(job_id))
+                raw = pipe.get(_job_key(job_id))
+                if sent is not None and raw == sent.model_dump_json():
+                    return True, sent
                 old = None if raw is None else JobRecord.model_validate_json(raw)
                 new = None if old is None else edit(old)
                 if new is None:
-                    return None
-                new = new.model_copy(update={"updated_at": self.now()})
+                    return True, None
+                sent = new.model_copy(update={"updated_at": self.now()})
                 pipe.multi()
-                self._write(pipe, old, new)
+                self._write(pipe, old, sent)
                 try:
                     pipe.execute()
                 except WatchError:
-                    continue
-                return new
+                    # redis-py raises it for a connection that broke, too.
+                    return False, None
+                return True, sent
+
+        for _ in range(_TRIES):
+            done, record = patiently(attempt, self._patience_s)
+            if done:
+                return record
         raise RuntimeError(f"job {job_id}: the record kept changing under {_TRIES} tries")
 
     def remove(self, job_id: str) -> bool:
@@ -137,15 +195,6 @@ class JobStore:
                     continue
                 return True
         raise RuntimeError(f"job {job_id}: the record kept changing under {_TRIES} tries")
-
-    def withdraw(self, record: JobRecord) -> None:
-        """Erase the record of a job that was never announced to a worker."""
-        stored = self.get(record.id)
-        if stored is None:
-            return
-        with self._redis.pipeline(transaction=True) as pipe:
-            self._write(pipe, stored, None)
-            pipe.execute()
 
     def page(self, limit: int, before: int | None = None, owner: str | None = None) -> list[JobRecord]:
         """Give records, latest first.
@@ -169,10 +218,10 @@ class JobStore:
         """Give the number of waiting jobs."""
         return int(self._redis.zcard(job_index.QUEUE))
 
-    def next_queued(self) -> JobRecord | None:
-        """Give the record that is first in the queue."""
-        ids = self._redis.zrange(job_index.QUEUE, 0, 0)
-        return self.get(ids[0]) if ids else None
+    def first_queued(self, count: int) -> list[JobRecord]:
+        """Give the records at the head of the queue."""
+        records = [self.get(job_id) for job_id in self._redis.zrange(job_index.QUEUE, 0, count - 1)]
+        return [record for record in records if record is not None]
 
     def running_ids(self) -> list[str]:
         """Give the ids of the running jobs."""
@@ -180,18 +229,22 @@ class JobStore:
 
     def finished_before(self, moment: datetime) -> list[str]:
         """Give the ids of jobs that ended before a moment and still have their files."""
-        return list(self._redis.zrangebyscore(job_index.FINISHED, "-inf", moment.timestamp()))
+        return self.ids_before(job_index.FINISHED, moment)
+
+    def ids_before(self, name: str, moment: datetime) -> list[str]:
+        """Give the ids of a sorted set by time that stand before a moment, earliest first."""
+        return list(self._redis.zrangebyscore(name, "-inf", moment.timestamp()))
 
     def beat(self, job_id: str, lease: str) -> None:
         """Leave a sign of life of the worker that holds a job."""
-        self._redis.set(key("beat", job_id), lease, px=int(self.stale_after_s * 1000))
+        self._redis.set(key("beat", job_id, lease), "1", px=int(self.stale_after_s * 1000))
 
     def is_abandoned(self, record: JobRecord) -> bool:
         """Tell whether a running job's worker has stopped beating.
 
         A record changed a moment ago is not abandoned, whatever the beat: the holder may not have beaten yet.
         """
-        if record.state is not JobState.RUNNING or self._redis.get(key("beat", record.id)) == record.lease:
+        if record.state is not JobState.RUNNING or self._redis.exists(key("beat", record.id, record.lease or "")):
             return False
         return (self.now() - record.updated_at).total_seconds() > self.stale_after_s
 
@@ -214,7 +267,7 @@ class JobStore:
         if new is not None:
             pipe.set(_job_key(new.id), new.model_dump_json())
         elif old is not None:
-            pipe.delete(_job_key(old.id), key("beat", old.id))
+            pipe.delete(_job_key(old.id))
         for follow in FOLLOWERS:
             follow(pipe, old, new)
 

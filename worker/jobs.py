@@ -103,7 +103,11 @@ class JobRecord(BaseModel):
         request_id: name of the request that submitted it.
         traceparent: W3C trace context of that request, or None.
         batch: id of the batch it belongs to, or None.
-        webhook: address that is told when the job ends, or None.
+        batch_index: place in that batch, from 0, or None.
+        webhook: address that is told of the job, or None.
+        webhook_events: states whose beginning is told to it.
+        expires_in_s: seconds after its end for which the results are wanted; None leaves it to the service.
+        idempotency: where the idempotency key of its request is kept, or None.
         lease: who works on it: worker, then a random token of the attempt; None unless running.
         cancel_requested: whether the user asked to stop a running job.
         queued_at: when it was put back into the queue; None until then, as it waits since `created_at`.
@@ -138,7 +142,11 @@ class JobRecord(BaseModel):
     request_id: str | None = None
     traceparent: str | None = None
     batch: str | None = None
+    batch_index: int | None = None
     webhook: str | None = None
+    webhook_events: tuple[JobState, ...] = ()
+    expires_in_s: float | None = None
+    idempotency: str | None = None
     lease: str | None = None
     cancel_requested: bool = False
     queued_at: datetime | None = None

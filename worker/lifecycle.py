@@ -10,12 +10,16 @@ from worker.jobs import JobFailure, JobRecord, JobState, ResultFile
 
 
 def claim(store: JobStore, job_id: str, lease: str, max_attempts: int) -> JobRecord | None:
-    """Begin an attempt; None when the job is gone, finished, held by a live worker or out of attempts."""
+    """Begin an attempt; None when the job is gone, finished, held by an attempt or out of attempts.
+
+    An attempt whose worker died is ended by the reconciler alone: a message that comes twice is no proof of a death.
+    """
     now = store.now()
 
     def edit(old: JobRecord) -> JobRecord | None:
-        free = old.state is JobState.QUEUED or store.is_abandoned(old)
-        if not free or old.cancel_requested or old.attempt >= max_attempts:
+        if _holds(old, lease):
+            return old  # the claim was made already, and its reply lost
+        if old.state is not JobState.QUEUED or old.cancel_requested or old.attempt >= max_attempts:
             return None
         return old.changed(
             state=JobState.RUNNING, stage="load", progress=0.0, attempt=old.attempt + 1, started_at=now, lease=lease

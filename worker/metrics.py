@@ -11,7 +11,6 @@ _SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0, 120.0, 300.0, 600.0
 _STAGE_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 ACCEPTED = counter("cochlear_jobs_accepted", "Jobs accepted.")
-WITHDRAWN = counter("cochlear_jobs_withdrawn", "Accepted jobs taken back at once, as no worker could be told of them.")
 ENDED = counter("cochlear_jobs_ended", "Jobs that ended, by final state; expired ones ended before, too.", "state")
 FAILED = counter("cochlear_job_failures", "Jobs that failed, by the code of their problem.", "code")
 ATTEMPTS = counter("cochlear_job_attempts", "Attempts begun by workers.")
@@ -32,9 +31,8 @@ def follow(pipe: Any, old: JobRecord | None, new: JobRecord | None) -> None:  # 
         new: the record after, or None when it is erased.
     """
     if new is None:
-        if old is not None and not old.state.finished:
-            WITHDRAWN.add(pipe)
-    elif old is None:
+        return
+    if old is None:
         ACCEPTED.add(pipe)
         UPLOADED.add(pipe, by=new.input_bytes)
     else:

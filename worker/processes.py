@@ -6,6 +6,7 @@ import ctypes
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,11 @@ def die_with_parent(parent: int, death_signal: int = signal.SIGTERM) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def worker_name(process_id: int) -> str:
+    """Give the name under which a worker process of this machine beats."""
+    return f"{socket.gethostname()}:{process_id}"
 
 
 def limit_memory(max_bytes: int) -> None:

@@ -22,12 +22,21 @@ def broker_url(redis_url: str) -> str:
     return "redis+socket://" + redis_url.removeprefix("unix://") if redis_url.startswith("unix://") else redis_url
 
 
+_VISIBILITY_MARGIN_S = 600.0
+
+
+def visibility_timeout_s(settings: Settings) -> float:
+    """Give the seconds after which a message that is not acknowledged is delivered again: later than any lawful run."""
+    return settings.time_limit_s + settings.stop_grace_s + _VISIBILITY_MARGIN_S
+
+
 def create_celery(settings: Settings) -> Any:  # noqa: ANN401  (Celery ships without types)
     """Make the Celery application of these settings.
 
     Messages are acknowledged late and one at a time, so that a job waits where a free worker can take it. A message
     that is not acknowledged comes back only after the longest lawful run, or a long job would be delivered twice.
     """
+    visibility = visibility_timeout_s(settings)
     app = Celery("cochlear", broker=broker_url(settings.required_redis_url()), set_as_current=False)
     app.conf.update(
         accept_content=["json"],
@@ -38,9 +47,13 @@ def create_celery(settings: Settings) -> Any:  # noqa: ANN401  (Celery ships wit
             "socket_connect_timeout": 5,
             # A connection that died silently must not stop the event loop, and with it the signs of life, for ever.
             "socket_timeout": 10,
-            "visibility_timeout": settings.time_limit_s + 600,
+            "visibility_timeout": visibility,
         },
         result_backend=None,
+        # Celery reads it in three places, and of all that share a server the shortest holds:
+        # https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/redis.html#visibility-timeout
+        result_backend_transport_options={"visibility_timeout": visibility},
+        visibility_timeout=visibility,
         task_acks_late=True,
         task_default_queue=QUEUE,
         task_ignore_result=True,
@@ -49,7 +62,7 @@ def create_celery(settings: Settings) -> Any:  # noqa: ANN401  (Celery ships wit
         task_serializer="json",
         task_soft_time_limit=settings.time_limit_s,
         # The soft limit raises inside Python; the hard one kills a run that is stuck in native code.
-        task_time_limit=settings.time_limit_s + 30,
+        task_time_limit=settings.time_limit_s + settings.stop_grace_s,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_enable_remote_control=False,
         worker_prefetch_multiplier=1,
@@ -75,6 +88,15 @@ class JobQueue:
             kombu.exceptions.OperationalError: when the server cannot be reached.
         """
         self._app.send_task(TASK, args=[job_id], queue=QUEUE)
+
+    def is_empty(self) -> bool:
+        """Tell whether no message waits to be taken.
+
+        Raises:
+            kombu.exceptions.OperationalError: when the server cannot be reached.
+        """
+        with self._app.connection_for_write() as connection, connection.default_channel as channel:
+            return not channel.queue_declare(QUEUE).message_count
 
     def close(self) -> None:
         """Close the connections."""

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import time
 from datetime import timedelta
+from functools import partial
 
-from worker import lifecycle
+from worker import lifecycle, retention
 from worker.artifacts import ArtifactStore
+from worker.batches import BatchStore
 from worker.job_store import JobStore
 from worker.jobs import JobRecord, JobState
 from worker.queue import JobQueue
-from worker.runner import TIME_LIMIT, WORKER_LOST, adopt_results
+from worker.runner import TIME_LIMIT, adopt_results, worker_lost
 from worker.settings import Settings
 
 _log = logging.getLogger(__name__)
 
 _ORPHAN_AGE_S = 3600.0
+_ANNOUNCED_AT_ONCE = 8
 
 
 class Reconciler:
@@ -34,29 +39,45 @@ class Reconciler:
         self._artifacts = artifacts
         self._queue = queue
         self._settings = settings
+        self._suspects: dict[str, float] = {}
+        self._batches = BatchStore(settings.required_redis_url(), store)
 
     def run_once(self) -> None:
         """Look at all jobs once."""
         running = [self._store.get(job_id) for job_id in self._store.running_ids()]
-        for record in running:
-            if record is not None and self._store.is_abandoned(record):
-                self._settle(record)
-        if not running:
-            self._announce_next()
-        if self._settings.retention_s is not None:
-            self._expire(self._settings.retention_s)
+        abandoned = [record for record in running if record is not None and self._store.is_abandoned(record)]
+        for record in self._confirmed(abandoned):
+            self._settle(record)
+        if not running or self._queue.is_empty():
+            self._announce_waiting()
+        self._expire()
+        self._forget()
+        self._batches.forget_empty()
 
     def sweep(self) -> None:
-        """Erase what an interrupted submission left: uploads and job folders without a record."""
+        """Erase what an interrupted step left: uploads, and job folders whose record is gone or wants no files."""
         for job_id in self._artifacts.orphans(_ORPHAN_AGE_S):
-            if self._store.get(job_id) is None:
-                _log.info("job %s: files without a record are erased", job_id)
+            record = self._store.get(job_id)
+            if record is None or record.state in (JobState.EXPIRED, JobState.CANCELED):
+                _log.info("job %s: files without a use are erased", job_id)
                 self._artifacts.erase(job_id)
-        limit = self._store.now().timestamp() - _ORPHAN_AGE_S
+        # Files are dated by this machine's clock, not by that of the Redis server.
+        limit = time.time() - _ORPHAN_AGE_S
         uploads = self._settings.uploads_dir
         for path in uploads.iterdir() if uploads.is_dir() else ():
             if path.stat().st_mtime < limit:
-                path.unlink(missing_ok=True)
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def _confirmed(self, abandoned: list[JobRecord]) -> list[JobRecord]:
+        """Give those that looked abandoned a while ago already, and still do.
+
+        No sign of life is no proof of a death when Redis itself was away, its clock jumped or this worker stood still:
+        whoever lives has beaten again by the second look.
+        """
+        now = time.monotonic()
+        seen = {record.lease or record.id: record for record in abandoned}
+        self._suspects = {name: self._suspects.get(name, now) for name in seen}
+        return [record for name, record in seen.items() if now - self._suspects[name] >= self._settings.beat_every_s]
 
     def _settle(self, record: JobRecord) -> None:
         """End or restart a job whose worker is gone."""
@@ -69,7 +90,7 @@ class Reconciler:
         elif self._is_overdue(record):
             lifecycle.fail(self._store, job_id, lease, TIME_LIMIT)
         elif record.attempt >= self._settings.max_attempts:
-            lifecycle.fail(self._store, job_id, lease, WORKER_LOST)
+            lifecycle.fail(self._store, job_id, lease, worker_lost(record.attempt))
         elif lifecycle.requeue(self._store, job_id, lease, count_attempt=True) is not None:
             _log.warning("job %s: its worker died, it is queued again", job_id)
             self._queue.send(job_id)
@@ -80,21 +101,39 @@ class Reconciler:
             return False
         return (self._store.now() - record.started_at).total_seconds() >= self._settings.time_limit_s
 
-    def _announce_next(self) -> None:
-        """Announce the first waiting job again when nothing runs and it has waited: its message may be lost."""
-        head = self._store.next_queued()
-        if head is None or (self._store.now() - head.updated_at).total_seconds() < self._settings.stale_after_s:
-            return
-        # The change renews updated_at, so that of several workers one announces, and not again at once.
-        touched = self._store.change(
-            head.id,
-            lambda old: old if old.state is JobState.QUEUED and old.updated_at == head.updated_at else None,
-        )
-        if touched is not None:
-            self._queue.send(head.id)
+    def _announce_waiting(self) -> None:
+        """Announce the first waiting jobs again when they have waited although workers are free: messages may be lost.
 
-    def _expire(self, retention_s: float) -> None:
-        """Erase the files of jobs that ended long ago; their records stay, to say so."""
-        for job_id in self._store.finished_before(self._store.now() - timedelta(seconds=retention_s)):
+        A message too many does no harm: the job it names is under way or done.
+        """
+        for head in self._store.first_queued(_ANNOUNCED_AT_ONCE):
+            if (self._store.now() - head.updated_at).total_seconds() < self._settings.stale_after_s:
+                continue
+            # The change renews updated_at, so that of several workers one announces, and not again at once.
+            if self._store.change(head.id, partial(_if_unchanged, head)) is not None:
+                self._queue.send(head.id)
+
+    def _expire(self) -> None:
+        """Erase the files of jobs that have outlived their time; their records stay for a while, to say so."""
+        now = self._store.now()
+        ids = self._store.ids_before(retention.EXPIRING, now)
+        if self._settings.retention_s is not None:
+            ids += self._store.finished_before(now - timedelta(seconds=self._settings.retention_s))
+        for job_id in dict.fromkeys(ids):
+            # The record says so first: whoever still sees the files finds them, and those left by a crash are swept up.
             if lifecycle.expire(self._store, job_id) is not None:
                 self._artifacts.erase(job_id)
+
+    def _forget(self) -> None:
+        """Erase the records of jobs that expired long ago."""
+        if self._settings.forget_after_s is None:
+            return
+        limit = self._store.now() - timedelta(seconds=self._settings.forget_after_s)
+        for job_id in self._store.ids_before(retention.FORGETTABLE, limit):
+            self._store.remove(job_id)
+            self._artifacts.erase(job_id)
+
+
+def _if_unchanged(seen: JobRecord, old: JobRecord) -> JobRecord | None:
+    """Give a waiting record when nobody changed it since it was seen."""
+    return old if old.state is JobState.QUEUED and old.updated_at == seen.updated_at else None

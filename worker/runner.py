@@ -18,6 +18,7 @@ from worker.job_store import JobStore
 from worker.jobs import JobFailure, JobRecord
 from worker.log_context import bound
 from worker.settings import Settings
+from worker.storage import STORAGE_FULL, is_storage_full
 
 _log = logging.getLogger(__name__)
 
@@ -38,12 +39,6 @@ INTERNAL = JobFailure(
     title="The computation failed unexpectedly",
     detail="an unforeseen error stopped the computation",
     hint="tell the operator the id of the job; the log of the worker names the cause",
-)
-WORKER_LOST = JobFailure(
-    code="worker-lost",
-    title="The worker died",
-    detail="the process that computed the job died, as often as a job is tried",
-    hint="submit it again; when that fails too, tell the operator the id of the job",
 )
 
 _UNFIT = frozenset({OUT_OF_MEMORY.code, DeviceMemoryError.code, DeviceFailedError.code})
@@ -86,8 +81,12 @@ def _run_claimed(
 ) -> JobFailure | None:
     """Run a job that this attempt holds; give the reason when it failed."""
     _log.info("job %s: attempt %d", record.id, record.attempt)
-    with Attempt(store, record.id, lease) as attempt:
-        failure = _attempt(record, attempt, store, artifacts, engine, settings)
+    try:
+        with Attempt(store, record.id, lease) as attempt:
+            failure = _attempt(record, attempt, store, artifacts, engine, settings)
+    except SoftTimeLimitExceeded:
+        # Raised at the time limit, and by the worker when a canceled run does not stop by itself.
+        failure = None if _confirm_cancel(record.id, lease, store, artifacts) else TIME_LIMIT
     if failure is not None and lifecycle.fail(store, record.id, lease, failure) is not None:
         _log.warning("job %s: failed: %s", record.id, failure.code)
     return failure
@@ -106,19 +105,29 @@ def _attempt(
         _segment_and_publish(record, attempt, store, artifacts, engine, settings)
     except StopWorkError as stop:
         _log.info("job %s: stopped: %s", record.id, stop)
-        if lifecycle.confirm_cancel(store, record.id, attempt.lease) is not None:
-            artifacts.erase(record.id)
+        _confirm_cancel(record.id, attempt.lease, store, artifacts)
     except SoftTimeLimitExceeded:
-        return TIME_LIMIT
+        # It can come at any point, and is handled where none is left out.
+        raise
     except MemoryError:
         return OUT_OF_MEMORY
     except CochlearError as error:
-        return JobFailure.from_error(error)
-    except Exception:
+        return STORAGE_FULL if is_storage_full(error) else JobFailure.from_error(error)
+    except Exception as error:
+        if is_storage_full(error):
+            return STORAGE_FULL
         # The record must end; the user gets no inner detail, the log has all of it.
         _log.exception("job %s: unforeseen error", record.id)
         return INTERNAL
     return None
+
+
+def _confirm_cancel(job_id: str, lease: str, store: JobStore, artifacts: ArtifactStore) -> bool:
+    """End a job that was canceled, now that it has stopped; tell whether it was."""
+    if lifecycle.confirm_cancel(store, job_id, lease) is None:
+        return False
+    artifacts.erase(job_id)
+    return True
 
 
 def _segment_and_publish(
@@ -161,7 +170,7 @@ def adopt_results(
         artifacts: the files.
         stage_s: seconds by stage; None takes what the report says, as the attempt that published is gone.
     """
-    report = json.loads(b"".join(artifacts.read_result(job_id, "report.json")))
+    report = json.loads(artifacts.read_result(job_id, "report.json"))
     files = artifacts.describe_results(job_id)
     warnings = [str(text) for text in report.get("warnings", [])]
     if stage_s is None:
@@ -169,3 +178,14 @@ def adopt_results(
     quality = report["quality"]
     verdicts = {"overall": str(quality["verdict"])} | {str(c["name"]): str(c["verdict"]) for c in quality["checks"]}
     return lifecycle.succeed(store, job_id, lease, files, warnings, stage_s=stage_s, verdicts=verdicts)
+
+
+def worker_lost(attempts: int) -> JobFailure:
+    """Give the failure of a job whose worker died as often as a job is tried."""
+    return JobFailure(
+        code="worker-lost",
+        title="The worker died",
+        detail="the process that computed the job died at every attempt",
+        found=f"{attempts} attempt{'' if attempts == 1 else 's'}",
+        hint="submit it again; when that fails too, tell the operator the id of the job",
+    )

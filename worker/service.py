@@ -6,7 +6,6 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import threading
 import warnings
 from typing import Any
@@ -18,10 +17,11 @@ from redis.exceptions import RedisError
 
 from worker import canary, lifecycle, logs
 from worker.artifacts import ArtifactStore
+from worker.cancellation import LOOK_EVERY_S, Stopper
 from worker.engine import Engine
 from worker.job_store import JobStore
 from worker.presence import Presence
-from worker.processes import die_with_parent, limit_memory
+from worker.processes import die_with_parent, limit_memory, worker_name
 from worker.queue import TASK, JobQueue, create_celery
 from worker.reconciler import Reconciler
 from worker.redis_connection import connect
@@ -50,12 +50,15 @@ class WorkerService:
         """Settle the name and the parts."""
         self._settings = settings
         self._process_id = os.getpid()
-        self.name = f"{socket.gethostname()}:{self._process_id}"
+        self.name = worker_name(self._process_id)
         self._store = JobStore(settings.required_redis_url(), settings.stale_after_s)
         self._queue = JobQueue(settings)
+        # A run outlasts a restart of Redis; its time limit ends the waiting.
+        self._patient_store = JobStore(settings.required_redis_url(), settings.stale_after_s, settings.time_limit_s)
         self._artifacts = ArtifactStore(settings.artifacts_url)
         self._reconciler = Reconciler(self._store, self._artifacts, self._queue, settings)
         self._engine = Engine(settings.checkpoints, settings.device, settings.loaded_bundles)
+        self.stopper = Stopper(self._store, self._artifacts, self.name, settings.stop_grace_s)
         self._presence = Presence(connect(settings.required_redis_url()), settings.stale_after_s, settings.deaf_after_s)
         self._report = SelfReport(self.name, self._presence, self._engine, settings)
         self._app = create_celery(settings)
@@ -109,7 +112,7 @@ class WorkerService:
         """Run a job (the body of the Celery task, in the pool child)."""
         self._report.report()
         lease = f"{self.name}:{secrets.token_hex(8)}"
-        fit = run_job(job_id, lease, self._store, self._artifacts, self._engine, self._settings)
+        fit = run_job(job_id, lease, self._patient_store, self._artifacts, self._engine, self._settings)
         self._report.report()
         if not fit:
             # The job has ended; a fresh process takes the next one, with all memory and a whole device context.
@@ -181,6 +184,7 @@ def _timer_step(service: WorkerService, beat_every_s: float, own_canary: canary.
                 parent.timer.call_repeatedly(own_canary.period_s, own_canary.check),
                 parent.timer.call_repeatedly(beat_every_s, service.beat),
                 parent.timer.call_repeatedly(_SWEEP_EVERY_S, service.sweep),
+                parent.timer.call_repeatedly(LOOK_EVERY_S, lambda: service.stopper.look(parent.pool.info["processes"])),
             ]
 
         def stop(self, parent: Any) -> None:  # noqa: ANN401

@@ -16,8 +16,12 @@ SMALL_BODY_BYTES = 64 * 1024
 UPLOAD_OVERHEAD_BYTES = 1024 * 1024
 """What the small fields and the multipart framing may add to the image."""
 
+_BATCH_OVERHEAD_BYTES = 4 * UPLOAD_OVERHEAD_BYTES
+"""The same for a batch, which has a manifest."""
+
 UPLOADS: Mapping[tuple[str, str], Callable[[Settings], int]] = {
     ("POST", "/v1/jobs"): lambda settings: settings.max_upload_bytes + UPLOAD_OVERHEAD_BYTES,
+    ("POST", "/v1/batches"): lambda settings: settings.max_batch_bytes + _BATCH_OVERHEAD_BYTES,
 }
 """Routes that take uploads, by method and path, with their caps in bytes."""
 

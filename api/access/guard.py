@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.access.caller import OPEN, Caller
+from api.access.heads import check_head
 from api.access.keys import KeyFile, KeyRing
 from api.access.origin import check_local
 from api.access.rate import RateLimit
@@ -79,9 +80,11 @@ class GuardMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
-        if scope["type"] == "http" and scope["path"].removeprefix(scope.get("root_path", "")) not in WITHOUT_KEY:
+        if scope["type"] == "http":
             try:
-                scope.setdefault("state", {})["caller"] = await self._guard.admit(scope)
+                check_head(scope)
+                if scope["path"].removeprefix(scope.get("root_path", "")) not in WITHOUT_KEY:
+                    scope.setdefault("state", {})["caller"] = await self._guard.admit(scope)
             except CochlearError as error:
                 await respond(Request(scope), error)(scope, receive, send)
                 return

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
 from api.access.caller import Caller
 from api.context import Context
+from api.idempotency import claim_lost
 from api.problems import ServiceError
+from worker.idempotency import ClaimLostError
 from worker.job_store import TooManyActiveError
 from worker.jobs import JobRecord
+
+T = TypeVar("T")
 
 
 def check_job_cap(context: Context, caller: Caller) -> None:
@@ -20,18 +27,26 @@ def check_job_cap(context: Context, caller: Caller) -> None:
         raise _too_many(context.settings.max_active_per_key)
 
 
-def create_within_cap(context: Context, record: JobRecord) -> JobRecord:
-    """Store a new record unless its owner is at the cap, and give it with its sequence number.
+def create_within_cap(context: Context, records: Sequence[JobRecord], create: Callable[[int], T]) -> T:
+    """Store new records unless their owner would have too many.
+
+    Args:
+        context: the parts of the service.
+        records: the records, whose images are kept already; refused ones lose them.
+        create: stores them under a cap and gives what was stored.
 
     Raises:
-        ServiceError: when the owner is at the cap.
-        RedisError: when Redis is away.
+        ServiceError: when the owner would have more than may be, or the claim on the idempotency key was lost.
+        RedisError: when Redis is away. Whether they were stored is not known then, so their images stay; those without
+            a record are swept up.
     """
     cap = context.settings.max_active_per_key
     try:
-        return context.store.create(record, max_active=cap)
-    except TooManyActiveError:
-        raise _too_many(cap) from None
+        return create(cap)
+    except (TooManyActiveError, ClaimLostError) as error:
+        for record in records:
+            context.artifacts.erase(record.id)
+        raise (_too_many(cap) if isinstance(error, TooManyActiveError) else claim_lost()) from None
 
 
 def _too_many(cap: int) -> ServiceError:
@@ -39,9 +54,9 @@ def _too_many(cap: int) -> ServiceError:
     return ServiceError(
         "too-many-jobs",
         "This key has too many jobs",
-        "as many jobs of this API key wait or run as may",
-        expected=f"fewer than {cap} jobs that wait or run",
-        found=f"{cap}",
-        hint="wait until one has ended, or cancel one",
+        "more jobs of this API key would wait or run than may",
+        expected=f"at most {cap} jobs that wait or run",
+        found="more",
+        hint="wait until some have ended, or cancel some",
         retry_after_s=10,
     )

@@ -31,7 +31,7 @@ def redis(tmp_path: Path) -> Iterator[EmbeddedRedis]:
 
 def probe(app: FastAPI) -> tuple[int, str]:
     """Give status and what is said about Redis."""
-    with TestClient(app) as client:
+    with TestClient(app, base_url="http://127.0.0.1") as client:
         begin = time.monotonic()
         response = client.get("/readyz")
         assert time.monotonic() - begin < 1.0
@@ -77,8 +77,8 @@ def test_a_redis_that_hangs_costs_a_probe_less_than_a_second_and_many_share_one_
 
 
 def test_a_nearly_full_disk_shows_and_refuses_uploads(redis: EmbeddedRedis, tmp_path: Path, ear: Ear) -> None:
-    settings = settings_for(redis, tmp_path, min_free_bytes=2**62)
-    with TestClient(create_app(settings)) as client:
+    settings = settings_for(redis, tmp_path, min_free_bytes=2**62, access="open")
+    with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
         ready = client.get("/readyz")
         assert ready.status_code == 503
         assert not ready.json()["checks"]["disk"]["ok"]

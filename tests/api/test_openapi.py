@@ -35,7 +35,15 @@ def test_all_operations_are_there_with_summary_and_unique_ids(document: dict[str
     models = {"GET /v1/models", "GET /v1/models/{name}", "GET /v1/aliases"}
     models |= {f"{method} /v1/aliases/{{alias}}" for method in ("GET", "PUT", "DELETE")}
     expected = models | {"GET /", "GET /livez", "GET /readyz", "POST /v1/jobs", "GET /v1/jobs"}
-    expected |= {"GET /startupz", "GET /metrics"}
+    expected |= {"GET /startupz", "GET /metrics", f"GET {job}/events", f"POST {job}/cancel"}
+    batch = "/v1/batches/{batch_id}"
+    expected |= {
+        "POST /v1/batches",
+        "GET /v1/batches",
+        f"GET {batch}",
+        f"DELETE {batch}",
+        f"GET {batch}/measurements.csv",
+    }
     assert set(found) == expected | {f"GET {job}", f"DELETE {job}"} | {f"GET {job}/{name}" for name in files}
     assert all(operation["summary"] for operation in found.values())
     assert len({operation["operationId"] for operation in found.values()}) == len(found)
@@ -43,7 +51,16 @@ def test_all_operations_are_there_with_summary_and_unique_ids(document: dict[str
 
 def test_the_form_of_a_submission_is_described(document: dict[str, Any]) -> None:
     schema = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    assert set(schema["properties"]) == {"image", "landmarks", "side", "bundle", "formats"}
+    assert set(schema["properties"]) == {
+        "image",
+        "landmarks",
+        "side",
+        "bundle",
+        "formats",
+        "webhook",
+        "webhook_events",
+        "expires_in",
+    }
     assert schema["required"] == ["image"]
     assert schema["additionalProperties"] is False
     assert all(form in schema["properties"]["formats"]["description"] for form in MESH_FORMATS)
@@ -53,9 +70,18 @@ def test_refusals_are_described_as_problems(document: dict[str, Any]) -> None:
     responses = document["paths"]["/v1/jobs"]["post"]["responses"]
     assert {"202", "400", "409", "413", "415", "422", "503"} <= set(responses)
     for status, response in responses.items():
-        if status != "202":
+        if status not in ("200", "202"):
             schema = response["content"]["application/problem+json"]["schema"]
             assert schema["$ref"].endswith("/Problem")
+
+
+def test_headers_that_control_a_job_are_described(document: dict[str, Any]) -> None:
+    found = operations(document)
+    named = {name: {one["name"] for one in operation.get("parameters", [])} for name, operation in found.items()}
+    assert {"Idempotency-Key", "Prefer"} <= named["POST /v1/jobs"]
+    assert {"If-None-Match", "wait"} <= named["GET /v1/jobs/{job_id}"]
+    assert "Last-Event-ID" in named["GET /v1/jobs/{job_id}/events"]
+    assert {"206", "304", "416"} <= set(found["GET /v1/jobs/{job_id}/report.json"]["responses"])
 
 
 @pytest.mark.parametrize("model", [Job, Problem])

@@ -84,14 +84,15 @@ def test_jobs_outlive_their_service_however_it_ends(tmp_path: Path, checkpoints:
         assert third.stop(signal.SIGTERM) == 0
 
 
-def test_a_killed_pool_child_costs_an_attempt_and_two_fail_the_job(service: Service, ear: Ear) -> None:
+def test_a_killed_pool_child_costs_an_attempt_and_three_fail_the_job(service: Service, ear: Ear) -> None:
     job = service.submit(ear)
-    for attempt in (1, 2):
+    for attempt in (1, 2, 3):
         service.wait_for(job["id"], lambda record, n=attempt: running(record) and record.attempt == n)  # type: ignore[misc]
         os.kill(service.worker_ids()[1], signal.SIGKILL)
     service.wait_until_finished(job["id"])
     answer = as_json(service.http.get(job["links"]["self"]))
     assert (answer["state"], answer["problem"]["type"]) == ("failed", "/problems/worker-lost")
+    assert answer["problem"]["errors"][0]["found"] == "3 attempts"
     assert service.http.get(job["links"]["self"] + "/report.json").status_code == 409
 
 

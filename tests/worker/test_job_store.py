@@ -98,22 +98,37 @@ def test_no_change_is_lost_when_many_change_one_record(store: JobStore) -> None:
     assert sorted(record.warnings) == sorted(str(number) for number in range(10))
 
 
-def test_a_job_is_taken_from_a_silent_worker_only(store: JobStore) -> None:
+def test_an_attempt_left_behind_can_do_nothing_to_its_successor(store: JobStore) -> None:
     make(store, "a")
     lifecycle.claim(store, "a", "first", 2)
     store.beat("a", "first")
-    assert lifecycle.claim(store, "a", "second", 2) is None
     time.sleep(STALE_S * 0.7)
     store.beat("a", "first")
     time.sleep(STALE_S * 0.5)
-    assert lifecycle.claim(store, "a", "second", 2) is None, "it beat lately, although the record is old"
+    assert not store.is_abandoned(read(store, "a")), "it beat lately, although the record is old"
     time.sleep(STALE_S * 0.7)
+    assert store.is_abandoned(read(store, "a"))
+    assert lifecycle.claim(store, "a", "second", 2) is None, "a second message is no proof of a death"
+    assert lifecycle.requeue(store, "a", "first", count_attempt=True) is not None
     taken = lifecycle.claim(store, "a", "second", 2)
     assert taken is not None
     assert taken.attempt == 2
+    assert lifecycle.claim(store, "a", "second", 2) is not None, "asked again after a lost reply"
+    assert read(store, "a").attempt == 2
+    time.sleep(STALE_S * 0.7)
+    store.beat("a", "second")
+    store.beat("a", "first")
+    time.sleep(STALE_S * 0.5)
+    assert not store.is_abandoned(read(store, "a")), "the beat of the other changes nothing"
     assert lifecycle.report_progress(store, "a", "first", "mesh", 0.5) is None
     assert lifecycle.succeed(store, "a", "first", {}, ()) is None
     assert lifecycle.fail(store, "a", "first", FAILURE) is None
+
+
+def read(store: JobStore, job_id: str) -> JobRecord:
+    record = store.get(job_id)
+    assert record is not None
+    return record
 
 
 def test_a_job_is_not_tried_more_often_than_allowed(store: JobStore) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ from worker.reconciler import Reconciler
 from worker.settings import Settings
 
 STALE_S = 0.6
+REPORT = {"warnings": ["a remark"], "timings_s": {"mesh": 0.5}, "quality": {"verdict": "pass", "checks": []}}
+"""What the reconciler reads of a report."""
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,12 @@ class Scene:
     def messages(self) -> int:
         return int(Redis.from_url(self.settings.required_redis_url()).llen("cochlear:broker:" + QUEUE))
 
+    def look(self) -> None:
+        """Look twice, as far apart as it takes to be sure."""
+        self.reconciler.run_once()
+        time.sleep(self.settings.beat_every_s * 1.1)
+        self.reconciler.run_once()
+
     def abandon(self) -> None:
         """Begin an attempt whose worker dies at once."""
         assert lifecycle.claim(self.store, "job", f"dead{time.monotonic()}", 9) is not None
@@ -84,26 +93,30 @@ def test_a_job_whose_worker_beats_is_left_alone(scene: Scene) -> None:
     assert (scene.job.state, scene.messages()) == (JobState.RUNNING, 0)
 
 
-def test_an_abandoned_job_is_queued_again_once_then_fails(scene: Scene) -> None:
+def test_an_abandoned_job_is_queued_again_twice_then_fails(scene: Scene) -> None:
     scene.abandon()
     scene.reconciler.run_once()
-    scene.reconciler.run_once()
+    assert scene.job.state.name == "RUNNING", "one look is not enough"
+    scene.look()
     assert (scene.job.state, scene.job.attempt, scene.messages()) == (JobState.QUEUED, 1, 1)
     scene.abandon()
-    scene.reconciler.run_once()
+    scene.look()
+    assert (scene.job.state, scene.job.attempt, scene.messages()) == (JobState.QUEUED, 2, 2)
+    scene.abandon()
+    scene.look()
     failure = scene.job.failure
     assert scene.job.state is JobState.FAILED
     assert failure is not None
-    assert failure.code == "worker-lost"
+    assert (failure.code, failure.found) == ("worker-lost", "3 attempts")
 
 
 def test_a_worker_that_died_after_publishing_has_done_its_job(scene: Scene) -> None:
     scene.abandon()
     with scene.artifacts.staging("job") as folder:
         folder.mkdir()
-        (folder / "report.json").write_text(json.dumps({"warnings": ["a remark"]}))
+        (folder / "report.json").write_text(json.dumps(REPORT))
         scene.artifacts.publish("job", folder)
-    scene.reconciler.run_once()
+    scene.look()
     assert (scene.job.state, scene.job.warnings) == (JobState.SUCCEEDED, ("a remark",))
     assert list(scene.job.files) == ["report.json"]
 
@@ -112,7 +125,7 @@ def test_a_canceled_job_whose_worker_died_is_canceled_and_its_files_erased(scene
     scene.abandon()
     lifecycle.request_cancel(scene.store, "job")
     time.sleep(STALE_S * 1.2)
-    scene.reconciler.run_once()
+    scene.look()
     assert scene.job.state is JobState.CANCELED
     assert not Path(scene.settings.artifacts_url, "job").exists()
 
@@ -121,7 +134,7 @@ def test_a_job_that_had_all_its_time_is_not_tried_again(redis_url: str, tmp_path
     scene = Scene(redis_url, tmp_path, time_limit_s=1.1)
     scene.abandon()
     time.sleep(0.5)
-    scene.reconciler.run_once()
+    scene.look()
     failure = scene.job.failure
     assert failure is not None
     assert failure.code == "time-limit"
@@ -159,3 +172,39 @@ def test_leftovers_of_broken_submissions_are_swept_and_nothing_else(scene: Scene
     scene.reconciler.sweep()
     assert [path.name for path in jobs.iterdir()] == ["job"]
     assert [path.name for path in scene.settings.uploads_dir.iterdir()] == ["new.part"]
+
+
+def test_a_worker_that_is_heard_again_in_time_keeps_its_job(scene: Scene) -> None:
+    lifecycle.claim(scene.store, "job", "slow", 2)
+    time.sleep(STALE_S * 1.2)
+    scene.reconciler.run_once()
+    scene.store.beat("job", "slow")
+    time.sleep(scene.settings.beat_every_s * 1.1)
+    scene.reconciler.run_once()
+    assert (scene.job.state, scene.job.lease, scene.messages()) == (JobState.RUNNING, "slow", 0)
+
+
+def test_two_reconcilers_do_not_settle_a_job_twice(scene: Scene) -> None:
+    other = Reconciler(
+        JobStore(scene.settings.required_redis_url(), STALE_S), scene.artifacts, scene.queue, scene.settings
+    )
+    scene.abandon()
+    scene.reconciler.run_once()
+    other.run_once()
+    time.sleep(scene.settings.beat_every_s * 1.1)
+    threads = [threading.Thread(target=reconciler.run_once) for reconciler in (scene.reconciler, other)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (scene.job.state, scene.job.attempt, scene.messages()) == (JobState.QUEUED, 1, 1)
+
+
+def test_a_lost_message_is_sent_again_although_another_job_runs(scene: Scene) -> None:
+    """Of two workers, the one that is free must not wait for the end of what the other does."""
+    scene.store.create(scene.job.model_copy(update={"id": "other"}))
+    lifecycle.claim(scene.store, "job", "busy", 2)
+    time.sleep(STALE_S * 1.2)
+    scene.store.beat("job", "busy")
+    scene.reconciler.run_once()
+    assert scene.messages() == 1
