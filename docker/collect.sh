@@ -12,8 +12,8 @@ fi
 [ -n "${PIP_EXTRA_INDEX_URL:-}" ] || unset PIP_EXTRA_INDEX_URL
 
 mkdir -p "$1"
-list="$1/requirements${2:+-$2}.txt"
-python requirements.py pyproject.toml ${2:+"$2"} > "$list"
+list="requirements${2:+-$2}.txt"
+cp "$list" "$1"
 # setuptools builds the project's own wheel.
 /opt/tools/bin/pip wheel --quiet --wheel-dir "$1" --find-links /given --constraint constraints.txt \
     --requirement "$list" setuptools
