@@ -35,7 +35,7 @@ class RateLimit:
             implementation="redispy",
             key_prefix=key("rate"),
             # A burst waits its turn; the library's own pool would fail what comes while all connections are in use.
-            connection_pool=BlockingConnectionPool.from_url(
+            connection_pool=BlockingConnectionPool.from_url(  # type: ignore[arg-type]  # its types forget it
                 redis_url, max_connections=_CONNECTIONS, timeout=10, socket_timeout=10, socket_connect_timeout=5
             ),
         )

@@ -19,7 +19,7 @@ from api.batches.manifest import MANIFEST
 from api.batches.schemas import Batch, BatchPage
 from api.batches.table import rows
 from api.context import Context, ContextOf
-from api.idempotency import REPLAYED, fingerprint_of, key_of, ticket_for
+from api.idempotency import PARAMETER, REPLAYED, fingerprint_of, key_of, ticket_for
 from api.job_routes import CHECKS, FORM_FIELDS
 from api.problems import ServiceError
 from api.request_id import request_id_of
