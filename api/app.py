@@ -8,9 +8,24 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from api import job_routes, problems, result_routes, service_routes
+from api import (
+    health,
+    isolation,
+    job_routes,
+    metrics_routes,
+    model_routes,
+    problems,
+    reference_page,
+    result_routes,
+    service_routes,
+)
+from api.access.protect import protect
+from api.access_log import AccessLogMiddleware, HttpMetrics
+from api.batches import routes as batch_routes
 from api.context import Context
 from api.request_id import RequestIdMiddleware
+from api.webhooks.courier import deliveries
+from worker import logs
 from worker.settings import Settings
 
 _DESCRIPTION = """
@@ -37,8 +52,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        """Close the connections at the end."""
-        yield
+        """Set up logging, after whatever server runs this has; be ready for uploads; deliver webhooks meanwhile."""
+        logs.configure(context.settings)
+        isolation.prepare()
+        async with deliveries(context.settings):
+            yield
+        await app.state.guard.close()
+        app.state.health.close()
+        app.state.collector.close()
         context.close()
 
     app = FastAPI(
@@ -48,10 +69,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=_DESCRIPTION + service_routes.NOTICE,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.context = context
+    app.state.health = health.HealthChecks(context.settings)
+    app.state.collector = metrics_routes.ServiceCollector(context)
+    app.state.http_metrics = HttpMetrics()
+    app.state.guard = protect(app, context.settings)
+    app.add_middleware(AccessLogMiddleware, metrics=app.state.http_metrics)
     app.add_middleware(RequestIdMiddleware)
     problems.install(app)
-    for routes in (service_routes, job_routes, result_routes):
+    reference_page.install(app)
+    for routes in (service_routes, health, metrics_routes, model_routes, job_routes, result_routes, batch_routes):
         app.include_router(routes.router)
     return app

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
+from api.retrying import send_patiently
 from model.errors import InputError, RunError
 
 Job = dict[str, Any]
 """A job as the service gives it; see the schema `Job`."""
+
+Batch = dict[str, Any]
+"""A batch as the service gives it; see the schema `Batch`."""
 
 FINAL_STATES = frozenset({"succeeded", "failed", "canceled", "expired"})
 
@@ -63,11 +68,21 @@ class CochlearClient:
     Args:
         url: address of the service, such as `http://127.0.0.1:8000`.
         timeout_s: seconds a single request may take; an upload is checked before it is answered.
+        api_key: sent as `Authorization: Bearer`; None where the service asks for none.
+        patience_s: seconds to try again for while the service answers 429 or 503 and says when to (`Retry-After`).
     """
 
-    def __init__(self, url: str = "http://127.0.0.1:8000", timeout_s: float = 120.0) -> None:
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        timeout_s: float = 120.0,
+        api_key: str | None = None,
+        patience_s: float = 120.0,
+    ) -> None:
         """Prepare the connection; nothing is sent yet."""
-        self._http = httpx.Client(base_url=url, timeout=timeout_s)
+        headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+        self._http = httpx.Client(base_url=url, timeout=timeout_s, headers=headers)
+        self._patience_s = patience_s
 
     def __enter__(self) -> Self:
         """Give the client."""
@@ -115,7 +130,49 @@ class CochlearClient:
                 raise InputError("the image cannot be read", found=_reason(error), field="image") from error
             # A neutral name: file names of patients are no business of the service.
             files = {"image": ("image.nii.gz", stream, "application/octet-stream")}
-            return self._job(self._request("POST", "/v1/jobs", data=data, files=files))
+            return self._job(self._request("POST", "/v1/jobs", lambda: stream.seek(0), data=data, files=files))
+
+    def submit_batch(self, images: Sequence[Path], entries: Sequence[Mapping[str, Any]], **fields: str) -> Batch:
+        """Submit several ears in one request.
+
+        Args:
+            images: NIfTI files.
+            entries: what belongs to each ear, as the manifest of a batch has it, such as `landmarks`.
+            **fields: fields that concern all ears, such as `bundle`.
+
+        Returns:
+            The batch; ears that were refused have their problem in it.
+
+        Raises:
+            InputError: a file cannot be read, or the service can use none of the ears (`RejectedError`).
+            UnreachableError: the service cannot be used.
+        """
+        with ExitStack() as stack:
+            try:
+                streams = [stack.enter_context(image.open("rb")) for image in images]
+            except OSError as error:
+                raise InputError("an image cannot be read", found=_reason(error), field="image") from error
+            files = [("image", ("image.nii.gz", stream, "application/octet-stream")) for stream in streams]
+            data = {**fields, "manifest": json.dumps(list(entries))}
+            return self._job(self._request("POST", "/v1/batches", data=data, files=files))
+
+    def batch(self, batch_id: str) -> Batch:
+        """Give a batch.
+
+        Raises:
+            RejectedError: there is none of that id.
+            UnreachableError: the service cannot be used.
+        """
+        return self._job(self._request("GET", f"/v1/batches/{batch_id}"))
+
+    def batch_csv(self, batch_id: str) -> str:
+        """Give the measurements of a batch as CSV: a row for each ear and structure.
+
+        Raises:
+            RejectedError: there is none of that id.
+            UnreachableError: the service cannot be used.
+        """
+        return self._request("GET", f"/v1/batches/{batch_id}/measurements.csv").text
 
     def job(self, job_id: str) -> Job:
         """Give a job.
@@ -199,8 +256,10 @@ class CochlearClient:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(target.name + ".part")
         digest = hashlib.sha256()
+        request = self._http.build_request("GET", address)
         try:
-            with self._http.stream("GET", address) as response, part.open("wb") as file:
+            answer = send_patiently(lambda: self._http.send(request, stream=True), self._patience_s)
+            with closing(answer) as response, part.open("wb") as file:
                 if response.is_error:
                     response.read()
                     raise _error_of(response)
@@ -219,10 +278,22 @@ class CochlearClient:
             on_file(name)
         return target
 
-    def _request(self, method: str, address: str, **options: Any) -> httpx.Response:  # noqa: ANN401
-        """Send a request and give its good answer."""
+    def _request(
+        self,
+        method: str,
+        address: str,
+        rewind: Callable[[], object] | None = None,
+        **options: Any,  # noqa: ANN401  (passed on to httpx)
+    ) -> httpx.Response:
+        """Send a request, again while the service says so, and give its good answer."""
+
+        def send() -> httpx.Response:
+            if rewind is not None:
+                rewind()
+            return self._http.request(method, address, **options)
+
         try:
-            response = self._http.request(method, address, **options)
+            response = send_patiently(send, self._patience_s)
         except httpx.HTTPError as error:
             raise UnreachableError(
                 "the service does not answer",

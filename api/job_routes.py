@@ -13,22 +13,74 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from api.access.caller import Caller, Reader, Submitter
+from api.access.job_cap import check_job_cap
 from api.context import Context, ContextOf
 from api.problems import ServiceError
 from api.request_id import request_id_of
 from api.schemas import Job, JobPage, problem_responses
+from api.storage import require_space
 from api.submission import accept, check_upload
 from api.uploads import receive_upload
 from model.meshes.formats import MESH_FORMATS
 from worker import lifecycle
 from worker.jobs import JobRecord
+from worker.retention import expiry_of
+from worker.webhooks import DEFAULT_EVENTS, EVENTS
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 JobId = Annotated[str, Path(description="Id of the job.", max_length=64)]
 _RETRY_AFTER = {"Retry-After": "1"}
 # Checks read whole images into memory; more at once would only compete for it.
-_checks = anyio.CapacityLimiter(2)
+CHECKS = anyio.CapacityLimiter(2)
+
+FORM_FIELDS: Mapping[str, Any] = {
+    "image": {
+        "type": "string",
+        "format": "binary",
+        "description": "The ear as NIfTI (.nii or .nii.gz): a raw CT, or a prepared crop.",
+    },
+    "landmarks": {
+        "type": "string",
+        "contentMediaType": "application/json",
+        "description": "JSON with at least three of the landmarks RW, C, A, OW, V; needed for a raw CT.",
+        "example": '{"side": "left", "space": "RAS", "unit": "mm", "landmarks": '
+        '{"RW": [-16.2, -95.5, -97.4], "C": [-21.6, -93.4, -96.6], "A": [-22.7, -96.1, -96.1]}}',
+    },
+    "side": {"type": "string", "enum": ["left", "right"], "description": "Laterality of the ear."},
+    "bundle": {
+        "type": "string",
+        "description": "Name of a model bundle; the default one when absent.",
+        "example": "cochlea-ct-v2",
+    },
+    "formats": {
+        "type": "string",
+        "description": "Mesh formats to put into the results, separated by commas: "
+        + ", ".join(MESH_FORMATS)
+        + ". Any other is still made on request.",
+        "default": "vtk,stl",
+    },
+    "webhook": {
+        "type": "string",
+        "format": "uri",
+        "description": "https address that is told of the job, signed as Standard Webhooks asks: "
+        "type of the event and the job as GET shows it. Private addresses are refused.",
+        "example": "https://example.org/hook",
+    },
+    "webhook_events": {
+        "type": "string",
+        "description": "States whose beginning is told, separated by commas: " + ", ".join(EVENTS),
+        "default": ",".join(DEFAULT_EVENTS),
+    },
+    "expires_in": {
+        "type": "integer",
+        "minimum": 1,
+        "description": "Seconds after the end of the job for which its files are wanted; the "
+        "service may keep them shorter, see `expires_at`.",
+        "example": 86400,
+    },
+}
+"""Schemas of the fields of a submission."""
 
 _FORM: Mapping[str, Any] = {
     "requestBody": {
@@ -39,34 +91,7 @@ _FORM: Mapping[str, Any] = {
                     "type": "object",
                     "required": ["image"],
                     "additionalProperties": False,
-                    "properties": {
-                        "image": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "The ear as NIfTI (.nii or .nii.gz): a raw CT, or a prepared crop.",
-                        },
-                        "landmarks": {
-                            "type": "string",
-                            "contentMediaType": "application/json",
-                            "description": "JSON with at least three of the landmarks RW, C, A, OW, V; needed for a "
-                            "raw CT.",
-                            "example": '{"side": "left", "space": "RAS", "unit": "mm", "landmarks": '
-                            '{"RW": [-16.2, -95.5, -97.4], "C": [-21.6, -93.4, -96.6], "A": [-22.7, -96.1, -96.1]}}',
-                        },
-                        "side": {"type": "string", "enum": ["left", "right"], "description": "Laterality of the ear."},
-                        "bundle": {
-                            "type": "string",
-                            "description": "Name of a model bundle; the default one when absent.",
-                            "example": "cochlea-ct-v2",
-                        },
-                        "formats": {
-                            "type": "string",
-                            "description": "Mesh formats to put into the results, separated by commas: "
-                            + ", ".join(MESH_FORMATS)
-                            + ". Any other is still made on request.",
-                            "default": "vtk,stl",
-                        },
-                    },
+                    "properties": dict(FORM_FIELDS),
                 }
             }
         },
@@ -78,7 +103,7 @@ _FORM: Mapping[str, Any] = {
     "",
     status_code=202,
     response_model=Job,
-    responses=problem_responses(400, 409, 413, 415, 422, 503),
+    responses=problem_responses(400, 408, 409, 413, 415, 422, 429, 503),
     openapi_extra=dict(_FORM),
     summary="Submit an ear",
 )
@@ -87,12 +112,14 @@ async def submit(request: Request, context: ContextOf, caller: Submitter) -> Res
 
     The answer names the job in `Location`; ask there until its state is final.
     """
+    await anyio.to_thread.run_sync(check_job_cap, context, caller)
     settings = context.settings
+    require_space(settings, request)
     settings.uploads_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     target = settings.uploads_dir / f"{uuid.uuid4()}.part"
     try:
         upload = await receive_upload(request, target, settings.max_upload_bytes)
-        submission = await anyio.to_thread.run_sync(check_upload, upload, settings, limiter=_checks)
+        submission = await anyio.to_thread.run_sync(check_upload, upload, settings, context.models, limiter=CHECKS)
         record = await anyio.to_thread.run_sync(accept, context, submission, target, caller, request_id_of(request))
         job = await anyio.to_thread.run_sync(_job, context, record, request)
     finally:
@@ -161,8 +188,13 @@ def find_job(context: Context, caller: Caller, job_id: str) -> JobRecord:
     """
     record = context.store.get(job_id)
     if record is None or not caller.may_see(record):
-        raise ServiceError("no-such-job", "There is no such job", "no job has this id, or it was erased")
+        raise no_such_job()
     return record
+
+
+def no_such_job() -> ServiceError:
+    """Give the error for an id that names no job of the caller."""
+    return ServiceError("no-such-job", "There is no such job", "no job has this id, or it was erased")
 
 
 def matches(request: Request, tag: str) -> bool:
@@ -173,7 +205,9 @@ def matches(request: Request, tag: str) -> bool:
 
 def _job(context: Context, record: JobRecord, request: Request) -> Job:
     """Give what is said about a record."""
-    return Job.of(record, context.store.queue_position(record.id), _base(request))
+    delivery = None if record.webhook is None else context.outbox.delivery(record.id)
+    expires_at = expiry_of(record, context.settings.retention_s)
+    return Job.of(record, context.store.queue_position(record.id), _base(request), delivery, expires_at)
 
 
 def _base(request: Request) -> str:

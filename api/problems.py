@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -14,9 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
+from api.access.headers import SECURITY_HEADERS
 from api.request_id import HEADER, request_id_of
 from model.errors import CochlearError
+from model.meshes.formats import MESH_FORMATS
+from model.structures import STRUCTURE_IDS
 from worker.jobs import JobFailure
+from worker.logs import EXTRA
 from worker.storage import STORAGE_FULL, is_storage_full
 
 _log = logging.getLogger(__name__)
@@ -27,31 +32,55 @@ _STATUS: Mapping[str, int] = {
     "invalid-input": 422,
     "invalid-image": 422,
     "image-too-large": 413,
+    "check-took-too-long": 422,
+    "check-crashed": 422,
     "invalid-landmarks": 422,
     "invalid-option": 422,
     "invalid-mesh": 422,
     "invalid-bundle": 422,
     "unknown-bundle": 422,
     "damaged-bundle": 409,
+    "bundle-changed": 409,
+    "no-such-alias": 404,
     "device-unavailable": 500,
+    "device-failed": 500,
+    "gpu-out-of-memory": 500,
     "run-failed": 500,
     "invalid-settings": 500,
+    "bad-request": 400,
+    "unauthorized": 401,
     "forbidden": 403,
+    "foreign-origin": 403,
+    "not-local": 403,
+    "request-timeout": 408,
+    "body-too-large": 413,
+    "too-many-requests": 429,
+    "too-many-jobs": 429,
+    "head-too-large": 431,
+    "too-many-connections": 503,
+    "keys-unavailable": 503,
     "malformed-upload": 400,
     "upload-too-large": 413,
     "unsupported-media-type": 415,
     "no-such-job": 404,
+    "no-such-batch": 404,
+    "no-usable-item": 422,
     "no-such-result": 404,
     "job-expired": 410,
     "result-not-ready": 409,
     "queue-full": 503,
+    # Not 507, which by RFC 4918 must not be tried again without being asked.
+    "storage-full": 503,
     "time-limit": 500,
     "out-of-memory": 500,
     "internal-error": 500,
     "worker-lost": 500,
-    "storage-full": 507,
 }
 """HTTP status by error code; a code that is not listed is a fault of the service."""
+
+_JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_OWN_WORDS = frozenset(STRUCTURE_IDS) | frozenset(MESH_FORMATS)
+"""What the variable parts of an address may be, beside ids of jobs."""
 
 _STATUS_TITLES = {404: "There is nothing at this address", 405: "The method is not offered at this address"}
 
@@ -99,17 +128,29 @@ class ServiceError(CochlearError):
         title: the kind in words.
         detail: what happened.
         retry_after_s: when to try again, or None.
+        headers: further headers of the answer.
+        items: the inputs at fault, when there are several.
         **terms: `expected`, `found`, `hint`, `field` of `CochlearError`.
     """
 
     def __init__(
-        self, code: str, title: str, detail: str, *, retry_after_s: int | None = None, **terms: str | None
+        self,
+        code: str,
+        title: str,
+        detail: str,
+        *,
+        retry_after_s: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        items: Sequence[ProblemItem] = (),
+        **terms: str | None,
     ) -> None:
         """Take the terms of the error."""
         super().__init__(detail, **terms)
         self.code = code  # type: ignore[misc]  # one class for all kinds, where the model has one class for each
         self.title = title  # type: ignore[misc]
         self.retry_after_s = retry_after_s
+        self.headers = dict(headers or {})
+        self.items = list(items)
 
 
 def problem_of(failure: JobFailure, instance: str | None = None, request_id: str | None = None) -> Problem:
@@ -140,9 +181,9 @@ def install(app: FastAPI) -> None:
 
 def _answer(request: Request, problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Give the response that carries a problem."""
-    placed = problem.model_copy(update={"instance": request.url.path, "request_id": request_id_of(request)})
+    placed = problem.model_copy(update={"instance": _instance(request), "request_id": request_id_of(request)})
     # Set here too: the answer to an unforeseen error does not pass the middleware.
-    named = {**(headers or {}), HEADER: placed.request_id or ""}
+    named = {**SECURITY_HEADERS, **(headers or {}), HEADER: placed.request_id or ""}
     return JSONResponse(placed.model_dump(exclude_none=True), problem.status, named, media_type=MEDIA_TYPE)
 
 
@@ -150,11 +191,20 @@ async def _on_cochlear_error(request: Request, error: Exception) -> JSONResponse
     """Answer a typed error."""
     if not isinstance(error, CochlearError):
         raise error
+    return respond(request, error)
+
+
+def respond(request: Request, error: CochlearError) -> JSONResponse:
+    """Give the answer to a request that ended in a typed error."""
     problem = problem_of(JobFailure.from_error(error))
+    if isinstance(error, ServiceError) and error.items:
+        problem = problem.model_copy(update={"errors": error.items})
     if problem.status >= 500:
-        _log.error("request %s: %s", request_id_of(request), error)
-    retry = error.retry_after_s if isinstance(error, ServiceError) else None
-    return _answer(request, problem, None if retry is None else {"Retry-After": str(retry)})
+        _log.error("request %s: %s", request_id_of(request), error.code)
+    headers = dict(error.headers) if isinstance(error, ServiceError) else {}
+    if isinstance(error, ServiceError) and error.retry_after_s is not None:
+        headers["Retry-After"] = str(error.retry_after_s)
+    return _answer(request, problem, headers)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
@@ -187,6 +237,11 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
 
 async def _on_redis_error(request: Request, error: Exception) -> JSONResponse:
     """Answer while the Redis server is away."""
+    return respond_redis_away(request, error)
+
+
+def respond_redis_away(request: Request, error: Exception) -> JSONResponse:
+    """Give the answer to a request that needs the Redis server while it is away."""
     _log.error("request %s: Redis cannot be used: %s", request_id_of(request), error)
     problem = Problem(
         type="/problems/queue-unavailable",
@@ -207,7 +262,9 @@ async def _on_os_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _on_unforeseen(request: Request, error: Exception) -> JSONResponse:
     """Answer a fault of the service without telling its insides."""
-    _log.error("request %s: unforeseen error", request_id_of(request), exc_info=error)
+    # The log context of the request has ended where this is called.
+    named = {EXTRA: {"request_id": request_id_of(request)}}
+    _log.error("request %s: unforeseen error", request_id_of(request), exc_info=error, extra=named)
     problem = Problem(
         type="/problems/internal-error",
         title="The service failed unexpectedly",
@@ -218,5 +275,17 @@ async def _on_unforeseen(request: Request, error: Exception) -> JSONResponse:
 
 
 def _shown(item: Any) -> str:  # noqa: ANN401
-    """Give the refused value, shortened."""
-    return repr(item.get("input"))[:80]
+    """Say what was refused without repeating it; only numbers are given as they came."""
+    value = item.get("input")
+    if isinstance(value, str) and not re.fullmatch(r"-?[0-9.]{1,20}", value):
+        return f"text of {len(value)} characters"
+    return repr(value)[:80]
+
+
+def _instance(request: Request) -> str | None:
+    """Give the address of the request, unless a part of it is neither the service's own word nor the id of a job."""
+    if "route" not in request.scope:
+        return None
+    values = map(str, request.scope.get("path_params", {}).values())
+    known = all(value in _OWN_WORDS or _JOB_ID.fullmatch(value) for value in values)
+    return request.url.path if known else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
@@ -11,7 +13,7 @@ from fastapi.responses import StreamingResponse
 
 from api.access.caller import Caller, Reader
 from api.context import Context, ContextOf
-from api.job_routes import JobId, find_job, matches
+from api.job_routes import JobId, find_job, matches, no_such_job
 from api.problems import ServiceError
 from api.schemas import problem_responses
 from model.meshes.formats import MESH_FORMATS
@@ -64,7 +66,7 @@ def _finished_job(context: Context, caller: Caller, job_id: str) -> JobRecord:
     """
     record = find_job(context, caller, job_id)
     if record.state is JobState.EXPIRED:
-        raise ServiceError("job-expired", "The job has expired", "the results were erased after their time")
+        raise _expired()
     if record.state is not JobState.SUCCEEDED:
         raise ServiceError(
             "result-not-ready",
@@ -89,9 +91,27 @@ def _stored(request: Request, context: Context, record: JobRecord, name: str) ->
     if matches(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     headers["Content-Length"] = str(info.size)
-    return StreamingResponse(
-        context.artifacts.read_result(record.id, name), headers=headers, media_type=_media_type(name)
-    )
+    with _still_there(context, record.id):
+        pieces = context.artifacts.open_result(record.id, name)
+    return StreamingResponse(pieces, headers=headers, media_type=_media_type(name))
+
+
+@contextmanager
+def _still_there(context: Context, job_id: str) -> Iterator[None]:
+    """Answer in due form when a job expires or is erased between the look at its record and the reading of a file.
+
+    Raises:
+        ServiceError: the job is gone or has expired.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        record = context.store.get(job_id)
+        if record is None:
+            raise no_such_job() from None
+        if record.state is JobState.EXPIRED:
+            raise _expired() from None
+        raise
 
 
 def _headers(job_id: str, name: str, sha256: str) -> dict[str, str]:
@@ -107,6 +127,11 @@ def _headers(job_id: str, name: str, sha256: str) -> dict[str, str]:
 def _media_type(name: str) -> str:
     """Give the media type of a result by its suffix."""
     return _MEDIA_TYPES[PurePosixPath(name).suffix]
+
+
+def _expired() -> ServiceError:
+    """Give the error for a job whose files were erased after their time."""
+    return ServiceError("job-expired", "The job has expired", "the results were erased after their time")
 
 
 def _no_such_result(expected: str, detail: str = "the job has no such file") -> ServiceError:
@@ -166,7 +191,7 @@ def mesh(
         raise _no_such_result(f"meshes/{{{','.join(STRUCTURE_IDS)}}}.{{{','.join(MESH_FORMATS)}}}")
     if space in (None, default_space(form)) and name in record.files:
         return _stored(request, context, record, name)
-    with context.artifacts.local_file(job_id, "results/meshes.npz") as stored:
+    with _still_there(context, job_id), context.artifacts.local_file(job_id, "results/meshes.npz") as stored:
         store = MeshStore.read(stored)
     if structure not in store.meshes_ras:
         expected = f"one of {', '.join(store.meshes_ras) or 'no structures'}"

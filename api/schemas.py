@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Literal
 
+import httpx
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.problems import MEDIA_TYPE, Problem, problem_of
 from worker.jobs import JobRecord, JobState
+from worker.webhooks import Delivery
 
 _ID = "0d1f7d0c-93a4-4b0e-8f0c-5a7f6f0a3c11"
 
@@ -20,6 +23,28 @@ class JobLinks(BaseModel):
 
     self_: str = Field(alias="self", description="The job itself.")
     results: dict[str, str] = Field(description="Result files by name; empty until the job has succeeded.")
+
+
+class WebhookState(BaseModel):
+    """How the telling of a job stands."""
+
+    host: str = Field(description="Host that is told.", examples=["example.org"])
+    events: list[JobState] = Field(description="States whose beginning is told.")
+    waiting: int = Field(description="Messages that are not delivered yet.")
+    attempts: int = Field(description="Tries of the message at hand, or of the last one.")
+    delivered_at: datetime | None = Field(description="When a message was last taken by the receiver.")
+    last_status: int | None = Field(description="HTTP status of the last try; null when there was no answer.")
+    last_error: str | None = Field(
+        description="Why the last try failed without an answer: address-refused, no-connection or timeout."
+    )
+    given_up_at: datetime | None = Field(description="When a message was last given up.")
+
+    @classmethod
+    def of(cls, record: JobRecord, delivery: Delivery | None) -> WebhookState | None:
+        """Give how it stands, or None when nobody is told or it is not known."""
+        if record.webhook is None or delivery is None:
+            return None
+        return cls(host=httpx.URL(record.webhook).host, events=list(record.webhook_events), **asdict(delivery))
 
 
 class Job(BaseModel):
@@ -37,11 +62,16 @@ class Job(BaseModel):
                 "created_at": "2026-01-05T09:30:00Z",
                 "started_at": "2026-01-05T09:30:01Z",
                 "finished_at": None,
+                "expires_at": None,
                 "bundle": "cochlea-ct-v2",
+                "bundle_digest": "5f6c0f1e8d2b4a7793a1c0de4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a6978",
                 "side": "left",
                 "links": {"self": f"/v1/jobs/{_ID}", "results": {}},
                 "warnings": [],
                 "problem": None,
+                "request_id": "6f1c2e0b9d7a4f35",
+                "traceparent": None,
+                "webhook": None,
             }
         }
     )
@@ -60,20 +90,38 @@ class Job(BaseModel):
     created_at: datetime
     started_at: datetime | None = Field(default=None, description="When the current attempt began.")
     finished_at: datetime | None = None
+    expires_at: datetime | None = Field(
+        default=None, description="When its files are erased; null while it is not finished, and when they are kept."
+    )
     bundle: str = Field(description="Name of the model bundle.")
+    bundle_digest: str | None = Field(
+        default=None, description="Digest of the bundle; the job is computed with this one or fails."
+    )
     side: Literal["left", "right"] = Field(description="Laterality the job is computed with.")
     links: JobLinks
     warnings: list[str] = Field(description="Remarks on the input and the result.")
     problem: Problem | None = Field(default=None, description="Why the job failed; null unless it did.")
+    request_id: str | None = Field(default=None, description="Name of the request that submitted it, as in the logs.")
+    traceparent: str | None = Field(default=None, description="W3C trace context of that request.")
+    webhook: WebhookState | None = Field(default=None, description="Who is told of the job, and how that stands.")
 
     @classmethod
-    def of(cls, record: JobRecord, queue_position: int | None, base: str) -> Job:
+    def of(
+        cls,
+        record: JobRecord,
+        queue_position: int | None,
+        base: str,
+        delivery: Delivery | None = None,
+        expires_at: datetime | None = None,
+    ) -> Job:
         """Give what is said about a record.
 
         Args:
             record: the record.
             queue_position: its place in the queue.
             base: address of the job collection as the client sees it, such as `/v1/jobs`.
+            delivery: how the telling of it stands.
+            expires_at: when its files are, or were, erased.
         """
         address = f"{base}/{record.id}"
         results = {name: f"{address}/{name}" for name in sorted(record.files) if not name.startswith("meshes.")}
@@ -87,11 +135,16 @@ class Job(BaseModel):
             created_at=record.created_at,
             started_at=record.started_at,
             finished_at=record.finished_at,
+            expires_at=expires_at,
             bundle=record.bundle,
+            bundle_digest=record.bundle_digest,
             side=record.side,
             links=JobLinks.model_validate({"self": address, "results": results}),
             warnings=list(record.warnings),
             problem=None if record.failure is None else problem_of(record.failure, instance=address),
+            request_id=record.request_id,
+            traceparent=record.traceparent,
+            webhook=WebhookState.of(record, delivery),
         )
 
 
@@ -102,35 +155,6 @@ class JobPage(BaseModel):
     next: str | None = Field(
         description="Address of the jobs before these; null at the end.", examples=["/v1/jobs?limit=20&before=41"]
     )
-
-
-class ModelStructure(BaseModel):
-    """A structure a model segments."""
-
-    id: str = Field(examples=["scala_tympani"])
-    code: str = Field(examples=["ST"])
-    label: int = Field(description="Value in the label map.", examples=[2])
-    name: str = Field(examples=["Scala tympani"])
-
-
-class Model(BaseModel):
-    """A model bundle the service offers."""
-
-    name: str = Field(description="What the field `bundle` of a job takes.", examples=["cochlea-ct-v2"])
-    version: str = Field(examples=["1.0.0"])
-    default: bool = Field(description="Whether it is used when a job names none.")
-    digest: str = Field(description="SHA-256 of the manifest, which holds those of all other files.")
-    intended_use: str
-    limits: list[str] = Field(description="What it is known not to do.")
-    licence: str
-    citation: str | None
-    structures: list[ModelStructure]
-
-
-class ModelList(BaseModel):
-    """The models on offer."""
-
-    models: list[Model]
 
 
 class Health(BaseModel):
@@ -154,8 +178,9 @@ class Readiness(BaseModel):
         examples=[
             {
                 "redis": {"ok": True, "reason": "takes writes"},
-                "worker": {"ok": True, "reason": "1 worker beats"},
-                "bundle": {"ok": True, "reason": "cochlea-ct-v2 is there"},
+                "disk": {"ok": True, "reason": "has room"},
+                "worker": {"ok": True, "reason": "1 worker beats, 1 consumes"},
+                "bundle": {"ok": True, "reason": "cochlea-ct-v2 is loaded"},
             }
         ]
     )
@@ -178,11 +203,15 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 _MEANINGS = {
     400: "The body is malformed.",
+    401: "No valid API key was sent, where keys are required.",
+    403: "The key lacks the scope; without keys: the request is not from this machine.",
     404: "There is no such job or result.",
+    408: "The upload came too slowly.",
     409: "The state of the job or model does not allow it yet.",
     410: "The job has expired; its files are gone.",
     413: "The upload is too large.",
     415: "The content type is not taken.",
     422: "The input cannot be used.",
+    429: "This caller sends too many requests or has too many jobs; `Retry-After` says when to try again.",
     503: "The service cannot take it at the moment.",
 }

@@ -5,25 +5,32 @@ from __future__ import annotations
 import logging
 import re
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from kombu.exceptions import OperationalError
 
 from api.access.caller import Caller
+from api.access.job_cap import create_within_cap
 from api.context import Context
+from api.isolation import Bounds, run_isolated
+from api.models import Models
 from api.problems import ServiceError
 from api.uploads import Upload
-from model.bundle import Bundle, check_takes_images, default_checkpoints, find_bundle, load_bundle
-from model.bundle.schema import BUNDLE_NAME
-from model.errors import OptionError, UnknownBundleError
+from api.webhooks.request import Subscription, read_subscription
+from model.bundle import check_takes_images
+from model.errors import OptionError
+from model.geometry.frame import CanonicalFrame
 from model.geometry.landmarks import Landmarks, Side
 from model.meshes.formats import MESH_FORMATS
 from model.outputs.write import DEFAULT_FORMATS
 from model.request import check_request
+from model.volumes.intensity import IntensityRule
 from model.volumes.volume import ImageLimits
 from worker.jobs import JobRecord
+from worker.log_context import TRACEPARENT
 from worker.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -43,6 +50,8 @@ class Submission:
         landmarks: the landmarks, or None.
         formats: mesh formats to write.
         warnings: remarks of the checks.
+        subscription: who is to be told of the job.
+        expires_in_s: seconds after its end for which the results are wanted, or None.
     """
 
     bundle: str
@@ -52,10 +61,17 @@ class Submission:
     landmarks: Landmarks | None
     formats: tuple[str, ...]
     warnings: tuple[str, ...]
+    subscription: Subscription
+    expires_in_s: float | None
 
 
-def check_upload(upload: Upload, settings: Settings) -> Submission:
+def check_upload(upload: Upload, settings: Settings, models: Models) -> Submission:
     """Check fields, bundle and image of an upload; reads the whole image.
+
+    Args:
+        upload: what came.
+        settings: limits.
+        models: the models on offer.
 
     Raises:
         InputError: when any of it cannot be used.
@@ -64,14 +80,17 @@ def check_upload(upload: Upload, settings: Settings) -> Submission:
     side = _side(fields.get("side"))
     formats = _formats(fields.get("formats"))
     landmarks = Landmarks.parse(fields["landmarks"]) if "landmarks" in fields else None
-    bundle = fields.get("bundle", settings.bundle)
+    model = models.choose(fields.get("bundle")).bundle
+    subscription = read_subscription(fields, settings)
+    expires_in_s = _expires_in(fields.get("expires_in"))
     limits = ImageLimits(max_file_bytes=settings.max_upload_bytes)
-    model = named_bundle(bundle, settings.checkpoints)
     check_takes_images(model.manifest)
-    checked = check_request(
-        upload.image, landmarks=landmarks, side=side, frame=model.frame, limits=limits, intensity=model.intensity
+    bounds = Bounds(settings.check_memory_bytes, settings.check_time_limit_s)
+    points = None if landmarks is None else landmarks.to_json()
+    settled, warnings = run_isolated(
+        bounds, _check_image, upload.image, points, side, model.frame.to_json(), limits, model.intensity
     )
-    return Submission(bundle, model.digest, checked.side, side, landmarks, formats, checked.warnings)
+    return Submission(model.name, model.digest, settled, side, landmarks, formats, warnings, subscription, expires_in_s)
 
 
 def accept(
@@ -91,26 +110,46 @@ def accept(
         request_id: name of the request.
 
     Raises:
-        ServiceError: when too many jobs wait.
+        ServiceError: when too many jobs wait, or the caller has too many.
         RedisError: when Redis is away.
         OSError: when the image cannot be stored.
     """
-    if context.store.queue_length() >= context.settings.max_queued:
+    check_room(context, 1)
+    record = new_record(context, submission, image, caller, request_id)
+    keep_images(context, [(record, image)])
+    placed = create_within_cap(context, [record], lambda cap: context.store.create(record, max_active=cap))
+    announce(context, [placed])
+    return placed
+
+
+def check_room(context: Context, count: int) -> None:
+    """Refuse jobs when too many wait.
+
+    Raises:
+        ServiceError: when the queue does not take so many more.
+    """
+    waiting, cap = context.store.queue_length(), context.settings.max_queued
+    if waiting + count > cap:
         raise ServiceError(
             "queue-full",
             "The queue is full",
             "too many jobs wait",
-            expected=f"fewer than {context.settings.max_queued} waiting jobs",
-            found=f"{context.store.queue_length()}",
+            expected=f"at most {cap} waiting jobs",
+            found=f"{waiting} that wait and {count} more",
             hint="try again later",
             retry_after_s=30,
         )
+
+
+def new_record(
+    context: Context, submission: Submission, image: Path, caller: Caller, request_id: str | None
+) -> JobRecord:
+    """Give the record of a checked request, not stored yet; the arguments are those of `accept`."""
     now = context.store.now()
-    job_id = str(uuid.uuid4())
     with image.open("rb") as stream:
         compressed = stream.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
-    record = JobRecord(
-        id=job_id,
+    return JobRecord(
+        id=str(uuid.uuid4()),
         created_at=now,
         updated_at=now,
         bundle=submission.bundle,
@@ -123,37 +162,58 @@ def accept(
         owner=caller.key_id,
         bundle_digest=submission.bundle_digest,
         request_id=request_id,
+        traceparent=TRACEPARENT.get(),
+        input_bytes=image.stat().st_size,
+        expires_in_s=submission.expires_in_s,
+        webhook=submission.subscription.url,
+        webhook_events=submission.subscription.events,
     )
-    try:
-        context.artifacts.put_input(job_id, record.input_name, image)
-    except BaseException:
-        context.artifacts.erase(job_id)
-        raise
-    placed = context.store.create(record)
-    try:
-        context.queue.send(job_id)
-    except (OperationalError, OSError):
-        _log.warning("job %s: accepted, but could not be announced yet", job_id)
-    return placed
 
 
-def named_bundle(name: str, checkpoints: Path | None) -> Bundle:
-    """Give a bundle by its name, all of its files verified.
+def keep_images(context: Context, images: Sequence[tuple[JobRecord, Path]]) -> None:
+    """Move received files to where the worker finds them; all or none.
 
     Raises:
-        BundleError: when there is none of that name, or it is damaged.
+        OSError: when one cannot be stored.
     """
-    folder = default_checkpoints() if checkpoints is None else checkpoints
-    # A path that comes over HTTP must never be looked up, nor a name that is a folder elsewhere.
-    path = find_bundle(name, folder) if re.fullmatch(BUNDLE_NAME, name) else None
-    if path is None or path.parent != folder:
-        raise UnknownBundleError(
-            "the model bundle is not known",
-            expected="the name of a bundle, as GET /v1/models lists them",
-            found=ascii(name[:80]),
-            field="bundle",
-        )
-    return load_bundle(path)
+    kept: list[str] = []
+    try:
+        for record, image in images:
+            kept.append(record.id)
+            context.artifacts.put_input(record.id, record.input_name, image)
+    except BaseException:
+        for job_id in kept:
+            context.artifacts.erase(job_id)
+        raise
+
+
+def announce(context: Context, records: Sequence[JobRecord]) -> None:
+    """Tell the workers of jobs that were stored; a job they cannot be told of now is found by them later."""
+    try:
+        for record in records:
+            context.queue.send(record.id)
+    except (OperationalError, OSError):
+        _log.warning("jobs were accepted, but not all could be announced yet")
+
+
+def _check_image(
+    image: Path,
+    points: dict[str, Any] | None,
+    side: Side | None,
+    frame: Mapping[str, Any],
+    limits: ImageLimits,
+    intensity: IntensityRule,
+) -> tuple[Side, tuple[str, ...]]:
+    """Read and check all of an image; give its laterality and what is to be remarked (in a process of its own)."""
+    checked = check_request(
+        image,
+        landmarks=None if points is None else Landmarks.parse(points),
+        side=side,
+        frame=CanonicalFrame.from_json(frame),
+        limits=limits,
+        intensity=intensity,
+    )
+    return checked.side, checked.warnings
 
 
 def _side(text: str | None) -> Side | None:
@@ -163,6 +223,20 @@ def _side(text: str | None) -> Side | None:
     if text not in ("left", "right"):
         raise OptionError("the side is not known", expected="left or right", found=ascii(text[:80]), field="side")
     return cast("Side", text)
+
+
+def _expires_in(text: str | None) -> float | None:
+    """Read the field `expires_in`: whole seconds; one longer than the service's own is as good as absent."""
+    if text is None:
+        return None
+    if not re.fullmatch(r"[1-9][0-9]{0,9}", text.strip(), re.ASCII):
+        raise OptionError(
+            "the time to keep results is no number of seconds",
+            expected="a whole number from 1 to 9999999999",
+            found=ascii(text[:80]),
+            field="expires_in",
+        )
+    return float(text)
 
 
 def _formats(text: str | None) -> tuple[str, ...]:

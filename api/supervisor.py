@@ -12,17 +12,19 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from types import FrameType
-from typing import NoReturn
 
 import uvicorn
 from redis.exceptions import RedisError
 
 from api.restarts import Restarts
+from api.server import StopRequestedError, address_of, build_server, listen, settle_access, stop_signals
 from model.errors import InputError, RunError
+from worker import logs
 from worker.embedded_redis import EmbeddedRedis
 from worker.job_store import JobStore
+from worker.presence import BROKEN, LOADED, Presence, WorkerState
 from worker.processes import start_child, stop_child, worker_name
+from worker.redis_connection import connect
 from worker.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -38,10 +40,6 @@ class DataFolderError(InputError):
     title = "The data folder cannot be used"
 
 
-class _StopRequested(BaseException):
-    """SIGINT or SIGTERM came; not an `Exception`, so that nothing on the way handles it."""
-
-
 def serve(settings: Settings, host: str, port: int, announce: Callable[[str], None]) -> None:
     """Run the whole service until SIGINT or SIGTERM.
 
@@ -55,11 +53,13 @@ def serve(settings: Settings, host: str, port: int, announce: Callable[[str], No
         DataFolderError: another service runs on the data folder, or it cannot be written.
         RunError: a part does not start, or keeps ending before it works.
     """
+    logs.configure(settings)
     with ExitStack() as stack:
         try:
-            stack.enter_context(_stop_signals())
+            stack.enter_context(stop_signals())
             stack.enter_context(_locked(settings))
-            listener = stack.enter_context(_listener(host, port))
+            listener = stack.enter_context(listen(host, port))
+            settle_access(settings, listener.getsockname()[0])
             if settings.redis_url is None:
                 redis: EmbeddedRedis | None = stack.enter_context(EmbeddedRedis(settings.data_dir))
                 settings = settings.model_copy(update={"redis_url": redis.url if redis else None})
@@ -67,7 +67,7 @@ def serve(settings: Settings, host: str, port: int, announce: Callable[[str], No
                 redis = None
             worker = stack.enter_context(_Worker(settings))
             asyncio.run(_run(settings, listener, worker, redis, announce))
-        except _StopRequested:
+        except StopRequestedError:
             _log.info("stopping")
 
 
@@ -79,11 +79,7 @@ async def _run(
     announce: Callable[[str], None],
 ) -> None:
     """Serve HTTP and look after the children until told to stop."""
-    # Imported here, so that the worker starts up while this takes its time.
-    from api.app import create_app
-
-    config = uvicorn.Config(create_app(settings), log_level="warning", timeout_graceful_shutdown=5)
-    server = uvicorn.Server(config)
+    server = build_server(settings, listener)
     watch = asyncio.create_task(_watch(server, worker, redis))
     ready = asyncio.create_task(_announce_when_ready(settings, listener, announce))
     try:
@@ -126,13 +122,20 @@ async def _revive_redis(redis: EmbeddedRedis, restarts: Restarts) -> None:
 
 
 async def _announce_when_ready(settings: Settings, listener: socket.socket, announce: Callable[[str], None]) -> None:
-    """Wait for the worker, then tell the address."""
-    store = JobStore(settings.required_redis_url(), settings.stale_after_s)
-    while not await asyncio.to_thread(store.live_workers):
+    """Wait until the worker hears and has loaded the default bundle, or cannot, then tell the address."""
+    presence = Presence(connect(settings.required_redis_url()), settings.stale_after_s, settings.deaf_after_s)
+    while not any(worker.facts.get("bundle_state") in (LOADED, BROKEN) for worker in await _workers(presence)):
         await asyncio.sleep(0.1)
-    store.close()
-    host, port = listener.getsockname()[:2]
-    announce(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+    presence.redis.close()
+    announce(address_of(listener))
+
+
+async def _workers(presence: Presence) -> list[WorkerState]:
+    """Give the workers that beat lately; none while Redis cannot be asked."""
+    try:
+        return await asyncio.to_thread(presence.workers)
+    except RedisError:
+        return []
 
 
 class _Worker:
@@ -189,23 +192,6 @@ class _Worker:
 
 
 @contextmanager
-def _stop_signals() -> Iterator[None]:
-    """Turn the first SIGINT or SIGTERM into `_StopRequested`; later ones are ignored, as stopping is bounded."""
-
-    def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        raise _StopRequested
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
 def _locked(settings: Settings) -> Iterator[None]:
     """Hold the data folder for this service alone; the kernel releases it however the process ends."""
     try:
@@ -226,20 +212,3 @@ def _locked(settings: Settings) -> Iterator[None]:
                 hint="stop it, or give another --data-dir",
             ) from error
         yield
-
-
-@contextmanager
-def _listener(host: str, port: int) -> Iterator[socket.socket]:
-    """Give a socket that listens; taken early, so that a port in use is told before anything is started."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.create_server((host, port), family=family, backlog=256)
-    except OSError as error:
-        raise InputError(
-            "the address cannot be listened on",
-            expected="a free port of this machine",
-            found=f"{host}:{port}, {str(error.strerror or error).lower()}",
-            hint="give another --host or --port",
-        ) from error
-    with listener:
-        yield listener

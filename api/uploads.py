@@ -5,7 +5,7 @@ The framework's own form parsing is not used: it spools without a bound before t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -20,12 +20,47 @@ from api.problems import ServiceError
 from model.errors import InputError, OptionError
 
 IMAGE = "image"
-FIELDS = ("bundle", "side", "landmarks", "formats")
-_MAX_FIELD_BYTES = 64 * 1024
+FIELDS = ("bundle", "side", "landmarks", "formats", "webhook", "webhook_events", "expires_in")
+MAX_FIELD_BYTES = 64 * 1024
 _OVERHEAD_BYTES = 1024 * 1024
-"""What the small fields and the multipart framing may add to the image."""
+"""What the multipart framing may add to files and fields."""
 _DRAIN_BYTES = 64 * 1024 * 1024
 _DRAIN_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class FormRules:
+    """What a form may hold.
+
+    Attributes:
+        files: how many parts of each file name are taken.
+        texts: cap in bytes on each other field, by name.
+        max_file_bytes: cap on each file.
+        max_total_bytes: cap on all files together.
+    """
+
+    files: Mapping[str, int]
+    texts: Mapping[str, int]
+    max_file_bytes: int
+    max_total_bytes: int
+
+
+def job_rules(max_image_bytes: int) -> FormRules:
+    """Give what the form of one job may hold: an image of a size and the fields."""
+    return FormRules({IMAGE: 1}, dict.fromkeys(FIELDS, MAX_FIELD_BYTES), max_image_bytes, max_image_bytes)
+
+
+@dataclass(frozen=True)
+class Form:
+    """What came.
+
+    Attributes:
+        files: paths of the received files by the name of their parts, in the order of the form.
+        fields: the other fields, by name.
+    """
+
+    files: Mapping[str, list[Path]]
+    fields: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -46,15 +81,17 @@ class MultipartSink:
 
     Args:
         boundary: the boundary of the content type.
-        target: where the image goes.
-        max_image_bytes: cap on the image.
+        open_file: gives where the next file part of a name goes; the sink closes it.
+        rules: what the form may hold.
     """
 
-    def __init__(self, boundary: bytes, target: IO[bytes], max_image_bytes: int) -> None:
+    def __init__(self, boundary: bytes, open_file: Callable[[str], IO[bytes]], rules: FormRules) -> None:
         """Prepare the parser; nothing is read yet."""
-        self._target = target
-        self._cap = max_image_bytes
-        self._image_bytes = -1
+        self._open_file = open_file
+        self._rules = rules
+        self._file: IO[bytes] | None = None
+        self._file_bytes = self._total_bytes = 0
+        self._counts = dict.fromkeys(rules.files, 0)
         self._texts: dict[str, bytearray] = {}
         self._name = ""
         self._headers = _PartHeaders()
@@ -68,6 +105,7 @@ class MultipartSink:
                 "on_header_end": self._on_header_end,
                 "on_headers_finished": self._open_part,
                 "on_part_data": self._on_data,
+                "on_part_end": self.close,
                 "on_end": self._on_end,
             },
         )
@@ -84,16 +122,22 @@ class MultipartSink:
         except MultipartParseError as error:
             raise _malformed("the multipart body cannot be parsed") from error
 
+    def close(self) -> None:
+        """Close the file that is being written, because its part ended or the body is given up."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
     def finish(self) -> dict[str, str]:
         """Give the fields, after the last piece.
 
         Raises:
             ServiceError: when the body ends early.
-            InputError: when there is no image, or a field is no UTF-8.
+            InputError: when there is no file, or a field is no UTF-8.
         """
         if not self._complete:
             raise _malformed("the multipart body ends before its closing boundary")
-        if self._image_bytes < 0:
+        if not any(self._counts.values()):
             raise InputError(
                 "the image is missing", expected="a part named image with a NIfTI file", found="none", field=IMAGE
             )
@@ -123,36 +167,44 @@ class MultipartSink:
         """Decide what the part is from its headers."""
         _, options = parse_options_header(self._headers.disposition)
         name = options.get(b"name", b"").decode("utf-8", "replace")
-        known = name == IMAGE or name in FIELDS
-        if not known:
+        if name not in self._rules.files and name not in self._rules.texts:
             raise OptionError(
                 "there is a field of an unknown name",
-                expected=", ".join((IMAGE, *FIELDS)),
+                expected=", ".join((*self._rules.files, *self._rules.texts)),
                 found=repr(name[:80]),
                 hint="mind the spelling",
                 field=name[:80] or None,
             )
-        if name in self._texts or (name == IMAGE and self._image_bytes >= 0):
-            raise OptionError("a field is given twice", expected=f"one {name}", found="several", field=name)
         self._name = name
-        if name == IMAGE:
-            self._image_bytes = 0
+        if name in self._rules.files:
+            self._begin_file(name)
+        elif name in self._texts:
+            raise _too_many(name, 1)
         else:
             self._texts[name] = bytearray()
 
+    def _begin_file(self, name: str) -> None:
+        """Open the file of a part."""
+        self._counts[name] += 1
+        if self._counts[name] > self._rules.files[name]:
+            raise _too_many(name, self._rules.files[name])
+        self._file_bytes = 0
+        self._file = self._open_file(name)
+
     def _on_data(self, data: bytes, start: int, end: int) -> None:
         """Store a piece of a part, under its cap."""
-        if self._name == IMAGE:
-            self._image_bytes += end - start
-            if self._image_bytes > self._cap:
-                raise too_large(self._cap)
-            self._target.write(data[start:end])
+        if self._file is not None:
+            self._file_bytes += end - start
+            self._total_bytes += end - start
+            if self._file_bytes > self._rules.max_file_bytes:
+                raise too_large(self._rules.max_file_bytes, self._name)
+            if self._total_bytes > self._rules.max_total_bytes:
+                raise too_large(self._rules.max_total_bytes, self._name, together=True)
+            self._file.write(data[start:end])
             return
-        text = self._texts[self._name]
-        if len(text) + end - start > _MAX_FIELD_BYTES:
-            raise OptionError(
-                "a field is too long", expected=f"at most {_MAX_FIELD_BYTES} bytes", found="more", field=self._name
-            )
+        text, cap = self._texts[self._name], self._rules.texts[self._name]
+        if len(text) + end - start > cap:
+            raise OptionError("a field is too long", expected=f"at most {cap} bytes", found="more", field=self._name)
         text += data[start:end]
 
     def _on_end(self) -> None:
@@ -176,7 +228,7 @@ class _PartHeaders:
 
 
 async def receive_upload(request: Request, target: Path, max_image_bytes: int) -> Upload:
-    """Receive a multipart request into a file.
+    """Receive a multipart request with one image into a file.
 
     Args:
         request: the request, its body unread.
@@ -188,35 +240,70 @@ async def receive_upload(request: Request, target: Path, max_image_bytes: int) -
         InputError: missing image, unknown or doubled field.
         OSError: when it cannot be stored.
     """
+    return Upload(target, await _receive(request, lambda _: target.open("wb"), job_rules(max_image_bytes)))
+
+
+async def receive_form(request: Request, folder: Path, rules: FormRules) -> Form:
+    """Receive a multipart request with any number of files into a folder.
+
+    Args:
+        request: the request, its body unread.
+        folder: where the files go, under names of their own; it exists, and keeps what came on errors, too.
+        rules: what the form may hold.
+
+    Raises:
+        ServiceError: wrong content type, malformed or too large body.
+        InputError: no file, unknown field, or too many of one name.
+    """
+    files: dict[str, list[Path]] = {name: [] for name in rules.files}
+
+    def open_file(name: str) -> IO[bytes]:
+        files[name].append(folder / f"{name}-{len(files[name])}")
+        return files[name][-1].open("wb")
+
+    fields = await _receive(request, open_file, rules)
+    return Form(files, fields)
+
+
+async def _receive(request: Request, open_file: Callable[[str], IO[bytes]], rules: FormRules) -> dict[str, str]:
+    """Receive a multipart request and give its fields."""
     boundary = _boundary(request)
     declared = request.headers.get("content-length", "")
     body = _Body(request)
+    sink = MultipartSink(boundary, open_file, rules)
     try:
-        if declared.isdigit() and int(declared) > max_image_bytes + _OVERHEAD_BYTES:
-            raise too_large(max_image_bytes)
-        with target.open("wb") as file:
-            sink = MultipartSink(boundary, file, max_image_bytes)
-            async for piece in body.pieces():
-                # The disk is written to in a thread, not in the event loop.
-                await anyio.to_thread.run_sync(sink.write, piece)
-            fields = sink.finish()
+        if declared.isdigit() and int(declared) > rules.max_total_bytes + _OVERHEAD_BYTES + sum(rules.texts.values()):
+            raise too_large(rules.max_total_bytes, together=rules.max_file_bytes < rules.max_total_bytes)
+        async for piece in body.pieces():
+            # The disk is written to in a thread, not in the event loop.
+            await anyio.to_thread.run_sync(sink.write, piece)
+        return sink.finish()
     except (ServiceError, InputError, OSError):
         await body.drain()
         raise
-    return Upload(target, fields)
+    finally:
+        sink.close()
 
 
-def too_large(cap: int) -> ServiceError:
-    """Give the error for an image over the cap."""
+def too_large(cap: int, field: str = IMAGE, *, together: bool = False) -> ServiceError:
+    """Give the error for a file, or all files together, over the cap."""
+    which = "the files together are larger" if together else "the image file is larger"
     return ServiceError(
         "upload-too-large",
         "The upload is too large",
-        "the image file is larger than this service takes",
+        f"{which} than this service takes",
         expected=f"at most {cap} bytes",
         found="more",
         hint="crop the image around the ear, or compress it as .nii.gz",
-        field=IMAGE,
+        field=field,
     )
+
+
+def _too_many(name: str, cap: int) -> OptionError:
+    """Give the error for a field that comes too often."""
+    if cap == 1:
+        return OptionError("a field is given twice", expected=f"one {name}", found="several", field=name)
+    return OptionError("a field is given too often", expected=f"at most {cap} of {name}", found="more", field=name)
 
 
 class _Body:

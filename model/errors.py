@@ -133,7 +133,21 @@ class RunError(CochlearError):
 
 
 class DeviceError(RunError):
-    """The asked-for device is not there or ran out of memory."""
+    """The asked-for device is not there, or let the computation down."""
 
     code = "device-unavailable"
     title = "The device cannot be used"
+
+
+class DeviceMemoryError(DeviceError):
+    """The device ran out of memory; what was computed on it is given up and its memory is free again."""
+
+    code = "gpu-out-of-memory"
+    title = "The memory of the device did not suffice"
+
+
+class DeviceFailedError(DeviceError):
+    """The device reported an error after which nothing computed on it by this process can be believed."""
+
+    code = "device-failed"
+    title = "The device failed"

@@ -8,6 +8,7 @@ import torch
 
 from model.bundle import Bundle
 from model.device import resolve_device
+from model.inference.device_errors import device_errors
 from model.inference.method import Found, Method, RunOptions
 from model.inference.registration import RegistrationMethod
 from model.inference.segmentation_network import SegmentationMethod
@@ -38,11 +39,13 @@ class Segmenter:
 
         Raises:
             BundleError: the network or its settings are not known, or do not fit the bundle.
-            DeviceError: the device is not there.
+            DeviceError: the device is not there or lets the loading down.
+            MemoryError: the memory of the machine does not suffice.
         """
         self.bundle = bundle
         self.device = resolve_device(device)
-        self.method = _method(bundle, self.device)
+        with device_errors():
+            self.method = _method(bundle, self.device)
 
     @property
     def refinement(self) -> RefinementOptions | None:
@@ -63,14 +66,16 @@ class Segmenter:
         Raises:
             ImageError: the model cannot take the image's intensities.
             OptionError: `deform` is False and the model is a segmentation network, which has no atlas to place.
-            DeviceError: the device ran out of memory.
+            DeviceError: the device ran out of memory or failed.
+            MemoryError: the memory of the machine does not suffice.
         """
         options = RunOptions(deform, refine)
         self.method.check(options)
         stages = Stages(progress)
         with stages("resample"):
             image, _ = request.canonical_image(self.bundle.frame, self.bundle.intensity)
-        found = self.method.find(request, image, options, stages)
+        with device_errors():
+            found = self.method.find(request, image, options, stages)
         return Segmentation(
             volume=request.volume,
             meshes_ras=found.meshes_ras,

@@ -51,10 +51,14 @@ class Service:
             "COCHLEAR_CHECKPOINTS": str(checkpoints),
             "COCHLEAR_DEVICE": "cpu",
             "COCHLEAR_STALE_AFTER_S": str(STALE_S),
+            "COCHLEAR_DEAF_AFTER_S": "16",
             "OMP_NUM_THREADS": "1",
             **environment,
         }
-        self._environment.pop("COCHLEAR_REDIS_URL", None)
+        if "COCHLEAR_REDIS_URL" not in environment:
+            self._environment.pop("COCHLEAR_REDIS_URL", None)
+        own = f"unix://{data_dir / 'redis' / 'redis.sock'}"
+        self.redis_url = self._environment.get("COCHLEAR_REDIS_URL", own)
 
     def __enter__(self) -> Self:
         """Start it and wait until it says that it is ready."""
@@ -78,7 +82,7 @@ class Service:
             if "ready at " in line:
                 self.url = line.split("ready at ")[1].split()[0]
         self.http = httpx.Client(base_url=self.url, timeout=30)
-        self.store = JobStore(f"unix://{self.data_dir / 'redis' / 'redis.sock'}", STALE_S)
+        self.store = JobStore(self.redis_url, STALE_S)
         return self
 
     def __exit__(

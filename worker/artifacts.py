@@ -125,18 +125,31 @@ class ArtifactStore:
         names = sorted(path[len(root) + 1 :] for path in self._fs.find(root))
         return {name: self._describe(f"{root}/{name}") for name in names}
 
-    def read_result(self, job_id: str, name: str) -> Iterator[bytes]:
-        """Give a published file piece by piece.
+    def read_result(self, job_id: str, name: str) -> bytes:
+        """Give the whole of a small published file.
 
         Raises:
-            FileNotFoundError: at the first piece, when it is not there.
+            FileNotFoundError: when it is not there.
+        """
+        return b"".join(self.open_result(job_id, name))
+
+    def open_result(self, job_id: str, name: str) -> Iterator[bytes]:
+        """Open a published file now and give it piece by piece; on a local store, erasing it then does no harm.
+
+        Raises:
+            FileNotFoundError: when it is not there.
         """
         root = self._results(job_id)
         if root is None:
             raise FileNotFoundError(name)
-        with self._fs.open(f"{root}/{name}", "rb") as stream:
-            while piece := stream.read(_CHUNK):
-                yield piece
+        stream = self._fs.open(f"{root}/{name}", "rb")
+
+        def pieces() -> Iterator[bytes]:
+            with stream:
+                while piece := stream.read(_CHUNK):
+                    yield piece
+
+        return pieces()
 
     def erase(self, job_id: str) -> None:
         """Erase all files of a job; nothing happens when there are none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 import time
@@ -52,8 +53,13 @@ class Attempt:
         self.job_id = job_id
         self.lease = lease
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name=f"beat-{job_id}", daemon=True)
+        self._thread = threading.Thread(
+            target=contextvars.copy_context().run, args=(self._beat,), name=f"beat-{job_id}", daemon=True
+        )
         self._stage = ""
+        self._timed = ""
+        self._stage_began = 0.0
+        self._stage_s: dict[str, float] = {}
         self._progress = 0.0
         self._written_at = 0.0
 
@@ -81,6 +87,7 @@ class Attempt:
             StopWorkError: when the job was canceled or taken away.
         """
         begin, end = STAGES[stage]
+        self._clock(stage)
         self._progress = max(self._progress, begin + (end - begin) * min(max(fraction, 0.0), 1.0))
         if stage == self._stage and time.monotonic() - self._written_at < _WRITE_EVERY_S:
             return
@@ -90,6 +97,18 @@ class Attempt:
             raise StopWorkError("the job is no longer held by this attempt")
         if record.cancel_requested:
             raise StopWorkError("the job was canceled")
+
+    def stage_seconds(self) -> dict[str, float]:
+        """Give the time spent in each stage so far, in seconds, the present one included."""
+        self._clock(self._stage)
+        return {stage: round(seconds, 4) for stage, seconds in self._stage_s.items()}
+
+    def _clock(self, stage: str) -> None:
+        """Add the time since the last report to the stage it was spent in; `stage` is the one that goes on."""
+        now = time.monotonic()
+        if self._timed:
+            self._stage_s[self._timed] = self._stage_s.get(self._timed, 0.0) + now - self._stage_began
+        self._timed, self._stage_began = stage, now
 
     def _beat(self) -> None:
         """Leave signs of life until the attempt ends; a server that is away for a moment is no reason to stop."""

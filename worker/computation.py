@@ -10,13 +10,13 @@ from model.request import check_request
 from model.volumes.volume import ImageLimits
 from worker.artifacts import ArtifactStore
 from worker.attempt import Attempt
-from worker.engine import segmenter_for
+from worker.engine import Engine
 from worker.jobs import JobRecord
 from worker.settings import Settings
 
 
 def compute_results(
-    record: JobRecord, attempt: Attempt, artifacts: ArtifactStore, settings: Settings, folder: Path
+    record: JobRecord, attempt: Attempt, artifacts: ArtifactStore, engine: Engine, settings: Settings, folder: Path
 ) -> None:
     """Segment the image of a job into a new folder.
 
@@ -24,7 +24,8 @@ def compute_results(
         record: the job.
         attempt: takes the progress, and stops the work when the job was canceled.
         artifacts: holds the image.
-        settings: device, bundles and limits.
+        engine: holds the loaded models.
+        settings: limits.
         folder: where the results go; it is made.
 
     Raises:
@@ -32,7 +33,7 @@ def compute_results(
         StopWorkError: when the attempt must stop.
     """
     attempt.report("load", 0.0)
-    segmenter = segmenter_for(record.bundle, settings.checkpoints, settings.device)
+    segmenter = engine.segmenter(record.bundle, record.bundle_digest)
     attempt.report("check", 0.0)
     landmarks = None if record.landmarks is None else Landmarks.parse(record.landmarks)
     with artifacts.local_file(record.id, record.input_name) as image:

@@ -8,13 +8,13 @@ others) changes with it in the same transaction.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from redis.exceptions import WatchError
 
-from worker import job_index
+from worker import batch_members, job_index, metrics, retention, webhooks
 from worker.jobs import JobRecord, JobState
 from worker.patience import patiently
 from worker.redis_connection import connect, key
@@ -25,8 +25,18 @@ _WORKERS = key("workers")
 Follower = Callable[[Any, JobRecord | None, JobRecord | None], None]
 """Queues, into the transaction that changes a record, what follows from the change: `(pipe, old, new)`."""
 
-FOLLOWERS: tuple[Follower, ...] = (job_index.follow,)
+FOLLOWERS: tuple[Follower, ...] = (
+    job_index.follow,
+    metrics.follow,
+    retention.follow,
+    webhooks.follow,
+    batch_members.follow,
+)
 """What follows a change of a record; called once per try, in this order."""
+
+
+class TooManyActiveError(Exception):
+    """An owner has as many jobs that wait or run as it may."""
 
 
 class JobStore:
@@ -53,28 +63,59 @@ class JobStore:
         seconds, microseconds = patiently(self._redis.time, self._patience_s)
         return datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
 
-    def create(self, record: JobRecord) -> JobRecord:
-        """Store a new record at the end of the queue and give it with its sequence number.
+    def create(self, record: JobRecord, max_active: int | None = None) -> JobRecord:
+        """Store a new record at the end of the queue and give it with its sequence number; see `create_all`."""
+        return self.create_all([record], max_active=max_active)[0]
 
-        A reply that is lost does not leave the outcome open: the record is looked for, and stored if it is not there.
+    def create_all(
+        self,
+        records: Sequence[JobRecord],
+        also: Callable[[Any], None] = lambda _: None,
+        max_active: int | None = None,
+    ) -> list[JobRecord]:
+        """Store new records at the end of the queue in one transaction and give them with their sequence numbers.
+
+        A reply that is lost does not leave the outcome open: the first record is looked for, and all are stored if it
+        is not there.
+
+        Args:
+            records: of one owner, in the order in which they are to be worked on.
+            also: queues what is to be stored with them.
+            max_active: cap on the jobs of the owner that wait or run, these included; None for no cap.
+
+        Raises:
+            TooManyActiveError: when the owner would have more. The count is watched, so that the cap holds however
+                many are created at once.
         """
-        name = _job_key(record.id)
-        # A number that is drawn and not used leaves a gap, which does no harm.
-        placed = record.model_copy(update={"sequence": int(self._redis.incr(key("sequence")))})
+        # Numbers that are drawn and not used leave a gap, which does no harm.
+        last = int(self._redis.incrby(key("sequence"), len(records)))
+        first = last - len(records) + 1
+        placed = [record.model_copy(update={"sequence": first + place}) for place, record in enumerate(records)]
+        name, owner = _job_key(placed[0].id), placed[0].owner
         with self._redis.pipeline(transaction=True) as pipe:
             for _ in range(_TRIES):
                 pipe.watch(name)
                 if pipe.exists(name):
                     return placed
+                if owner is not None and max_active is not None:
+                    pipe.watch(job_index.active_of(owner))
+                    if pipe.scard(job_index.active_of(owner)) + len(placed) > max_active:
+                        raise TooManyActiveError
                 pipe.multi()
-                self._write(pipe, None, placed)
+                for record in placed:
+                    self._write(pipe, None, record)
+                also(pipe)
                 try:
                     pipe.execute()
                 except WatchError:
                     # redis-py raises it for a connection that broke, too: was it stored or not?
                     continue
                 return placed
-        raise RuntimeError(f"job {record.id}: the record could not be stored in {_TRIES} tries")
+        raise RuntimeError(f"job {placed[0].id}: the record could not be stored in {_TRIES} tries")
+
+    def active_count(self, owner: str) -> int:
+        """Give the number of jobs of an owner that wait or run."""
+        return int(self._redis.scard(job_index.active_of(owner)))
 
     def get(self, job_id: str) -> JobRecord | None:
         """Give a record, or None when there is none of that id."""
@@ -175,7 +216,11 @@ class JobStore:
 
     def finished_before(self, moment: datetime) -> list[str]:
         """Give the ids of jobs that ended before a moment and still have their files."""
-        return list(self._redis.zrangebyscore(job_index.FINISHED, "-inf", moment.timestamp()))
+        return self.ids_before(job_index.FINISHED, moment)
+
+    def ids_before(self, name: str, moment: datetime) -> list[str]:
+        """Give the ids of a sorted set by time that stand before a moment, earliest first."""
+        return list(self._redis.zrangebyscore(name, "-inf", moment.timestamp()))
 
     def beat(self, job_id: str, lease: str) -> None:
         """Leave a sign of life of the worker that holds a job."""
@@ -202,14 +247,6 @@ class JobStore:
     def live_workers(self) -> list[str]:
         """Give the names of the workers that beat lately."""
         return list(self._redis.zrangebyscore(_WORKERS, self.now().timestamp() - self.stale_after_s, "+inf"))
-
-    def check_write(self) -> None:
-        """Write and forget a key, to learn whether the server takes writes.
-
-        Raises:
-            redis.exceptions.RedisError: when it does not.
-        """
-        self._redis.set(key("canary"), "1", px=1000)
 
     @staticmethod
     def _write(pipe: Any, old: JobRecord | None, new: JobRecord | None) -> None:  # noqa: ANN401

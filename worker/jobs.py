@@ -103,9 +103,16 @@ class JobRecord(BaseModel):
         request_id: name of the request that submitted it.
         traceparent: W3C trace context of that request, or None.
         batch: id of the batch it belongs to, or None.
-        webhook: address that is told when the job ends, or None.
+        batch_index: place in that batch, from 0, or None.
+        webhook: address that is told of the job, or None.
+        webhook_events: states whose beginning is told to it.
+        expires_in_s: seconds after its end for which the results are wanted; None leaves it to the service.
         lease: who works on it: worker, then a random token of the attempt; None unless running.
         cancel_requested: whether the user asked to stop a running job.
+        queued_at: when it was put back into the queue; None until then, as it waits since `created_at`.
+        input_bytes: size of the image as sent.
+        stage_s: seconds by stage of the attempt that succeeded.
+        verdicts: verdicts of the quality checks by name, and `overall`; empty until it has succeeded.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -134,9 +141,16 @@ class JobRecord(BaseModel):
     request_id: str | None = None
     traceparent: str | None = None
     batch: str | None = None
+    batch_index: int | None = None
     webhook: str | None = None
+    webhook_events: tuple[JobState, ...] = ()
+    expires_in_s: float | None = None
     lease: str | None = None
     cancel_requested: bool = False
+    queued_at: datetime | None = None
+    input_bytes: int = 0
+    stage_s: dict[str, float] = {}
+    verdicts: dict[str, str] = {}
 
     def changed(self, **changes: object) -> JobRecord:
         """Give this record with some fields changed.

@@ -38,9 +38,26 @@ def report_progress(store: JobStore, job_id: str, lease: str, stage: str, progre
 
 
 def succeed(
-    store: JobStore, job_id: str, lease: str | None, files: Mapping[str, ResultFile], warnings: Sequence[str]
+    store: JobStore,
+    job_id: str,
+    lease: str | None,
+    files: Mapping[str, ResultFile],
+    warnings: Sequence[str],
+    *,
+    stage_s: Mapping[str, float] | None = None,
+    verdicts: Mapping[str, str] | None = None,
 ) -> JobRecord | None:
-    """End a job well; None when this attempt no longer holds it."""
+    """End a job well; None when this attempt no longer holds it.
+
+    Args:
+        store: the records.
+        job_id: the job.
+        lease: the attempt that holds it.
+        files: the published files.
+        warnings: remarks of the run.
+        stage_s: seconds by stage.
+        verdicts: verdicts of the quality checks by name.
+    """
     now = store.now()
 
     def edit(old: JobRecord) -> JobRecord | None:
@@ -53,6 +70,8 @@ def succeed(
             finished_at=now,
             files=dict(files),
             warnings=tuple(dict.fromkeys([*old.warnings, *warnings])),
+            stage_s=dict(stage_s or {}),
+            verdicts=dict(verdicts or {}),
             lease=None,
         )
 
@@ -102,13 +121,20 @@ def requeue(store: JobStore, job_id: str, lease: str | None, *, count_attempt: b
         lease: the attempt it is taken from.
         count_attempt: False when the worker stopped on purpose and the job is not to blame.
     """
+    now = store.now()
 
     def edit(old: JobRecord) -> JobRecord | None:
         if not _holds(old, lease):
             return None
         attempt = old.attempt if count_attempt else old.attempt - 1
         return old.changed(
-            state=JobState.QUEUED, stage=None, progress=0.0, attempt=attempt, started_at=None, lease=None
+            state=JobState.QUEUED,
+            stage=None,
+            progress=0.0,
+            attempt=attempt,
+            started_at=None,
+            queued_at=now,
+            lease=None,
         )
 
     return store.change(job_id, edit)

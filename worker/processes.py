@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -30,6 +31,19 @@ def die_with_parent(parent: int, death_signal: int = signal.SIGTERM) -> None:
 def worker_name(process_id: int) -> str:
     """Give the name under which a worker process of this machine beats."""
     return f"{socket.gethostname()}:{process_id}"
+
+
+def limit_memory(max_bytes: int) -> None:
+    """Let allocations of this process beyond a cap fail, so that it can say so instead of being killed.
+
+    The limit is on private data (Linux counts heap and anonymous mappings, see `RLIMIT_DATA` in getrlimit(2)), not on
+    address space, of which device drivers reserve more than they use.
+
+    Args:
+        max_bytes: the cap.
+    """
+    if sys.platform.startswith("linux"):
+        resource.setrlimit(resource.RLIMIT_DATA, (max_bytes, resource.RLIM_INFINITY))
 
 
 def start_child(

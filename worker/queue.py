@@ -13,6 +13,8 @@ from worker.settings import Settings
 
 TASK = "cochlear.segment"
 QUEUE = "cochlear"
+KEY_PREFIX = "cochlear:broker:"
+"""What the keys of the broker begin with."""
 
 
 def broker_url(redis_url: str) -> str:
@@ -43,8 +45,10 @@ def create_celery(settings: Settings) -> Any:  # noqa: ANN401  (Celery ships wit
         broker_connection_max_retries=None,
         broker_connection_retry_on_startup=True,
         broker_transport_options={
-            "global_keyprefix": "cochlear:broker:",
+            "global_keyprefix": KEY_PREFIX,
             "socket_connect_timeout": 5,
+            # A connection that died silently must not stop the event loop, and with it the signs of life, for ever.
+            "socket_timeout": 10,
             "visibility_timeout": visibility,
         },
         result_backend=None,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from datetime import timedelta
 from functools import partial
 
-from worker import lifecycle
+from worker import lifecycle, retention
 from worker.artifacts import ArtifactStore
+from worker.batches import BatchStore
 from worker.job_store import JobStore
 from worker.jobs import JobRecord, JobState
 from worker.queue import JobQueue
@@ -38,6 +40,7 @@ class Reconciler:
         self._queue = queue
         self._settings = settings
         self._suspects: dict[str, float] = {}
+        self._batches = BatchStore(settings.required_redis_url(), store)
 
     def run_once(self) -> None:
         """Look at all jobs once."""
@@ -47,21 +50,23 @@ class Reconciler:
             self._settle(record)
         if not running or self._queue.is_empty():
             self._announce_waiting()
-        if self._settings.retention_s is not None:
-            self._expire(self._settings.retention_s)
+        self._expire()
+        self._forget()
+        self._batches.forget_empty()
 
     def sweep(self) -> None:
-        """Erase what an interrupted submission left: uploads and job folders without a record."""
+        """Erase what an interrupted step left: uploads, and job folders whose record is gone or wants no files."""
         for job_id in self._artifacts.orphans(_ORPHAN_AGE_S):
-            if self._store.get(job_id) is None:
-                _log.info("job %s: files without a record are erased", job_id)
+            record = self._store.get(job_id)
+            if record is None or record.state in (JobState.EXPIRED, JobState.CANCELED):
+                _log.info("job %s: files without a use are erased", job_id)
                 self._artifacts.erase(job_id)
         # Files are dated by this machine's clock, not by that of the Redis server.
         limit = time.time() - _ORPHAN_AGE_S
         uploads = self._settings.uploads_dir
         for path in uploads.iterdir() if uploads.is_dir() else ():
             if path.stat().st_mtime < limit:
-                path.unlink(missing_ok=True)
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def _confirmed(self, abandoned: list[JobRecord]) -> list[JobRecord]:
         """Give those that looked abandoned a while ago already, and still do.
@@ -108,11 +113,25 @@ class Reconciler:
             if self._store.change(head.id, partial(_if_unchanged, head)) is not None:
                 self._queue.send(head.id)
 
-    def _expire(self, retention_s: float) -> None:
-        """Erase the files of jobs that ended long ago; their records stay, to say so."""
-        for job_id in self._store.finished_before(self._store.now() - timedelta(seconds=retention_s)):
+    def _expire(self) -> None:
+        """Erase the files of jobs that have outlived their time; their records stay for a while, to say so."""
+        now = self._store.now()
+        ids = self._store.ids_before(retention.EXPIRING, now)
+        if self._settings.retention_s is not None:
+            ids += self._store.finished_before(now - timedelta(seconds=self._settings.retention_s))
+        for job_id in dict.fromkeys(ids):
+            # The record says so first: whoever still sees the files finds them, and those left by a crash are swept up.
             if lifecycle.expire(self._store, job_id) is not None:
                 self._artifacts.erase(job_id)
+
+    def _forget(self) -> None:
+        """Erase the records of jobs that expired long ago."""
+        if self._settings.forget_after_s is None:
+            return
+        limit = self._store.now() - timedelta(seconds=self._settings.forget_after_s)
+        for job_id in self._store.ids_before(retention.FORGETTABLE, limit):
+            self._store.remove(job_id)
+            self._artifacts.erase(job_id)
 
 
 def _if_unchanged(seen: JobRecord, old: JobRecord) -> JobRecord | None:

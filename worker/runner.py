@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from model.errors import CochlearError
+from model.errors import CochlearError, DeviceFailedError, DeviceMemoryError
 from worker import lifecycle
 from worker.artifacts import ArtifactStore
-from worker.attempt import Attempt, StopWorkError
+from worker.attempt import STAGES, Attempt, StopWorkError
 from worker.computation import compute_results
+from worker.engine import Engine
 from worker.job_store import JobStore
 from worker.jobs import JobFailure, JobRecord
+from worker.log_context import bound
 from worker.settings import Settings
 from worker.storage import STORAGE_FULL, is_storage_full
 
@@ -38,8 +41,13 @@ INTERNAL = JobFailure(
     hint="tell the operator the id of the job; the log of the worker names the cause",
 )
 
+_UNFIT = frozenset({OUT_OF_MEMORY.code, DeviceMemoryError.code, DeviceFailedError.code})
+"""Failures after which a process does not compute again: its memory or its device context may not be whole."""
 
-def run_job(job_id: str, lease: str, store: JobStore, artifacts: ArtifactStore, settings: Settings) -> None:
+
+def run_job(
+    job_id: str, lease: str, store: JobStore, artifacts: ArtifactStore, engine: Engine, settings: Settings
+) -> bool:
     """Run a job if it still is to be run; a second delivery of a job that is done or under way does nothing.
 
     Args:
@@ -47,25 +55,50 @@ def run_job(job_id: str, lease: str, store: JobStore, artifacts: ArtifactStore, 
         lease: token of this attempt.
         store: the records.
         artifacts: the files.
-        settings: device, bundles and limits.
+        engine: holds the loaded models.
+        settings: limits.
+
+    Returns:
+        Whether this process may compute further jobs.
     """
     record = lifecycle.claim(store, job_id, lease, settings.max_attempts)
     if record is None:
-        _log.info("job %s: nothing to do", job_id)
-        return
-    _log.info("job %s: attempt %d", job_id, record.attempt)
-    with Attempt(store, job_id, lease) as attempt:
-        failure = _attempt(record, attempt, store, artifacts, settings)
-    if failure is not None and lifecycle.fail(store, job_id, lease, failure) is not None:
-        _log.warning("job %s: failed: %s", job_id, failure.code)
+        with bound(job_id=job_id):
+            _log.info("job %s: nothing to do", job_id)
+        return True
+    with bound(request_id=record.request_id, traceparent=record.traceparent, job_id=job_id):
+        failure = _run_claimed(record, lease, store, artifacts, engine, settings)
+    return failure is None or failure.code not in _UNFIT
+
+
+def _run_claimed(
+    record: JobRecord,
+    lease: str,
+    store: JobStore,
+    artifacts: ArtifactStore,
+    engine: Engine,
+    settings: Settings,
+) -> JobFailure | None:
+    """Run a job that this attempt holds; give the reason when it failed."""
+    _log.info("job %s: attempt %d", record.id, record.attempt)
+    with Attempt(store, record.id, lease) as attempt:
+        failure = _attempt(record, attempt, store, artifacts, engine, settings)
+    if failure is not None and lifecycle.fail(store, record.id, lease, failure) is not None:
+        _log.warning("job %s: failed: %s", record.id, failure.code)
+    return failure
 
 
 def _attempt(
-    record: JobRecord, attempt: Attempt, store: JobStore, artifacts: ArtifactStore, settings: Settings
+    record: JobRecord,
+    attempt: Attempt,
+    store: JobStore,
+    artifacts: ArtifactStore,
+    engine: Engine,
+    settings: Settings,
 ) -> JobFailure | None:
     """Compute and publish; give the reason when it failed."""
     try:
-        _segment_and_publish(record, attempt, store, artifacts, settings)
+        _segment_and_publish(record, attempt, store, artifacts, engine, settings)
     except StopWorkError as stop:
         _log.info("job %s: stopped: %s", record.id, stop)
         if lifecycle.confirm_cancel(store, record.id, attempt.lease) is not None:
@@ -86,15 +119,20 @@ def _attempt(
 
 
 def _segment_and_publish(
-    record: JobRecord, attempt: Attempt, store: JobStore, artifacts: ArtifactStore, settings: Settings
+    record: JobRecord,
+    attempt: Attempt,
+    store: JobStore,
+    artifacts: ArtifactStore,
+    engine: Engine,
+    settings: Settings,
 ) -> None:
     """Compute one job and make its results visible."""
     if not artifacts.is_published(record.id):
         with artifacts.staging(record.id) as folder:
-            compute_results(record, attempt, artifacts, settings, folder)
+            compute_results(record, attempt, artifacts, engine, settings, folder)
             attempt.report("publish", 0.0)
             artifacts.publish(record.id, folder)
-    if adopt_results(record.id, attempt.lease, store, artifacts) is not None:
+    if adopt_results(record.id, attempt.lease, store, artifacts, attempt.stage_seconds()) is not None:
         artifacts.tidy(record.id)
         _log.info("job %s: succeeded", record.id)
         return
@@ -104,11 +142,30 @@ def _segment_and_publish(
         artifacts.erase(record.id)
 
 
-def adopt_results(job_id: str, lease: str | None, store: JobStore, artifacts: ArtifactStore) -> JobRecord | None:
-    """End a job whose results are published, by whichever attempt; None when `lease` no longer holds it."""
-    report = json.loads(b"".join(artifacts.read_result(job_id, "report.json")))
+def adopt_results(
+    job_id: str,
+    lease: str | None,
+    store: JobStore,
+    artifacts: ArtifactStore,
+    stage_s: Mapping[str, float] | None = None,
+) -> JobRecord | None:
+    """End a job whose results are published, by whichever attempt; None when `lease` no longer holds it.
+
+    Args:
+        job_id: the job.
+        lease: the attempt that holds it.
+        store: the records.
+        artifacts: the files.
+        stage_s: seconds by stage; None takes what the report says, as the attempt that published is gone.
+    """
+    report = json.loads(artifacts.read_result(job_id, "report.json"))
     files = artifacts.describe_results(job_id)
-    return lifecycle.succeed(store, job_id, lease, files, [str(text) for text in report.get("warnings", [])])
+    warnings = [str(text) for text in report.get("warnings", [])]
+    if stage_s is None:
+        stage_s = {name: float(seconds) for name, seconds in report["timings_s"].items() if name in STAGES}
+    quality = report["quality"]
+    verdicts = {"overall": str(quality["verdict"])} | {str(c["name"]): str(c["verdict"]) for c in quality["checks"]}
+    return lifecycle.succeed(store, job_id, lease, files, warnings, stage_s=stage_s, verdicts=verdicts)
 
 
 def worker_lost(attempts: int) -> JobFailure:

@@ -15,18 +15,24 @@ from celery.exceptions import SecurityWarning
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from worker import lifecycle
+from worker import canary, lifecycle, logs
 from worker.artifacts import ArtifactStore
+from worker.engine import Engine
 from worker.job_store import JobStore
-from worker.processes import die_with_parent, worker_name
+from worker.presence import Presence
+from worker.processes import die_with_parent, limit_memory, worker_name
 from worker.queue import TASK, JobQueue, create_celery
 from worker.reconciler import Reconciler
+from worker.redis_connection import connect
 from worker.runner import run_job
+from worker.self_report import SelfReport
 from worker.settings import Settings
 
 _log = logging.getLogger(__name__)
 
 _SWEEP_EVERY_S = 600.0
+_RECYCLE = 0x9B
+"""Exit status of a pool child that asks to be replaced (billiard's `EX_RECYCLE`)."""
 
 
 class WorkerService:
@@ -50,13 +56,22 @@ class WorkerService:
         self._patient_store = JobStore(settings.required_redis_url(), settings.stale_after_s, settings.time_limit_s)
         self._artifacts = ArtifactStore(settings.artifacts_url)
         self._reconciler = Reconciler(self._store, self._artifacts, self._queue, settings)
+        self._engine = Engine(settings.checkpoints, settings.device, settings.loaded_bundles)
+        self._presence = Presence(connect(settings.required_redis_url()), settings.stale_after_s, settings.deaf_after_s)
+        self._report = SelfReport(self.name, self._presence, self._engine, settings)
+        self._app = create_celery(settings)
+        self._canary = canary.Canary(self._app, self.name, self._presence)
         self._released: list[str] = []
 
     def run(self) -> int:
         """Work until told to stop; give the exit code."""
-        app = create_celery(self._settings)
+        app = self._app
+        logs.configure(self._settings, self.name)
+        # Celery then leaves logging, standard output and error as they are, in the pool child too.
+        signals.setup_logging.connect(_keep_logging, weak=False)
         app.task(name=TASK)(self._segment)
-        app.steps["worker"].add(_timer_step(self, self._settings.beat_every_s))
+        app.task(name=canary.TASK)(self._report.hear_canary)
+        app.steps["worker"].add(_timer_step(self, self._settings.beat_every_s, self._canary))
         signals.worker_process_init.connect(self._bind_pool_child, weak=False)
         signals.worker_shutting_down.connect(self._on_shutting_down, weak=False)
         # It warns root of pickled messages; ours are JSON, and others are refused.
@@ -79,6 +94,7 @@ class WorkerService:
         """Leave a sign of life and look after all jobs; called by the event loop of the worker."""
         try:
             self._store.beat_worker(self.name)
+            self._report.report_child()
             self._reconciler.run_once()
         except (RedisError, OperationalError, OSError):
             _log.warning("signs of life and reconciliation are put off", exc_info=True)
@@ -92,11 +108,19 @@ class WorkerService:
 
     def _segment(self, job_id: str) -> None:
         """Run a job (the body of the Celery task, in the pool child)."""
-        run_job(job_id, f"{self.name}:{secrets.token_hex(8)}", self._patient_store, self._artifacts, self._settings)
+        self._report.report()
+        lease = f"{self.name}:{secrets.token_hex(8)}"
+        fit = run_job(job_id, lease, self._patient_store, self._artifacts, self._engine, self._settings)
+        self._report.report()
+        if not fit:
+            # The job has ended; a fresh process takes the next one, with all memory and a whole device context.
+            raise SystemExit(_RECYCLE)
 
     def _bind_pool_child(self, **_: object) -> None:
         """Make a pool child die with its worker, whose death it would otherwise notice only after its job."""
         die_with_parent(self._process_id, signal.SIGKILL)
+        if self._settings.memory_limit_bytes is not None:
+            limit_memory(self._settings.memory_limit_bytes)
 
     def _on_shutting_down(self, **_: object) -> None:
         """Give running jobs back at once, so that stopping need not wait and others can take them.
@@ -109,6 +133,8 @@ class WorkerService:
         """Put the jobs of this worker back into the queue without counting the attempt."""
         try:
             self._store.forget_worker(self.name)
+            self._presence.forget(self.name)
+            self._canary.forget()
             for job_id in self._store.running_ids():
                 record = self._store.get(job_id)
                 if record is None or record.lease is None or not record.lease.startswith(self.name + ":"):
@@ -127,7 +153,11 @@ class WorkerService:
             _log.warning("jobs given back could not be announced; the next worker will", exc_info=True)
 
 
-def _timer_step(service: WorkerService, beat_every_s: float) -> type[Any]:
+def _keep_logging(**_: object) -> None:
+    """Receive Celery's request to set up logging, which keeps it from doing so itself."""
+
+
+def _timer_step(service: WorkerService, beat_every_s: float, own_canary: canary.Canary) -> type[Any]:
     """Give a step of the worker's start-up that calls the service from the worker's own event loop.
 
     A loop that hangs thereby stops beating.
@@ -146,7 +176,10 @@ def _timer_step(service: WorkerService, beat_every_s: float) -> type[Any]:
         def start(self, parent: Any) -> None:  # noqa: ANN401
             """Begin."""
             service.beat()
+            own_canary.send()
             self._timers = [
+                parent.timer.call_repeatedly(own_canary.period_s, own_canary.send),
+                parent.timer.call_repeatedly(own_canary.period_s, own_canary.check),
                 parent.timer.call_repeatedly(beat_every_s, service.beat),
                 parent.timer.call_repeatedly(_SWEEP_EVERY_S, service.sweep),
             ]

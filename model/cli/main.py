@@ -21,13 +21,13 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         help="Segment the modiolus, scalae and labyrinth in CT of ears. Research use only.",
     )
-    for name, command in COMMANDS.items():
+    found = sorted(entry_points(group=PLUGINS), key=lambda point: point.name)
+    plugins = {plugin.name: plugin.load() for plugin in found}
+    for name, command in (*COMMANDS.items(), *plugins.items()):
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
             app.command(name)(command)
-    for plugin in sorted(entry_points(group=PLUGINS), key=lambda point: point.name):
-        app.command(plugin.name)(plugin.load())
     return app
 
 

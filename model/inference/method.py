@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from model.errors import DeviceError
 from model.inference.stages import Stages
 from model.meshes.mesh import SurfaceMesh
 from model.request import CheckedRequest
@@ -68,21 +65,4 @@ class Method(Protocol):
             image: float32 [i, j, k] in [-1, 1], the request's image on the canonical grid.
             options: what of the model is run.
             stages: takes the time of the model's stages.
-
-        Raises:
-            DeviceError: the device ran out of memory.
         """
-
-
-@contextmanager
-def device_memory() -> Iterator[None]:
-    """Turn running out of a device's memory into a typed error.
-
-    Raises:
-        DeviceError: the device ran out of memory in the block.
-    """
-    try:
-        yield
-    except torch.cuda.OutOfMemoryError as error:
-        torch.cuda.empty_cache()
-        raise DeviceError("the device ran out of memory", hint="retry later, or choose another device") from error

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from model.bundle import Bundle
 from model.errors import BundleError
-from model.inference.method import Found, RunOptions, device_memory
+from model.inference.method import Found, RunOptions
 from model.inference.stages import Stages
 from model.meshes.mesh import SurfaceMesh
 from model.networks.registry import load_network
@@ -65,7 +65,7 @@ class RegistrationMethod:
 
     def _register(self, image: npt.NDArray[np.float32]) -> Tensor:
         """Give the (3, I, J, K) field of the network, on the CPU."""
-        with device_memory(), torch.inference_mode():
+        with torch.inference_mode():
             patient = torch.from_numpy(image)[None, None].to(self.device)
             field: Tensor = self.network(patient, self.atlas_input)[0].float().cpu().clone()
             return field

@@ -10,7 +10,7 @@ import torch
 
 from model.bundle import Bundle
 from model.errors import BundleError, OptionError, RunError
-from model.inference.method import Found, RunOptions, device_memory
+from model.inference.method import Found, RunOptions
 from model.inference.stages import Stages
 from model.masks.isosurface import isosurface, largest_piece
 from model.meshes.mesh import SurfaceMesh
@@ -80,7 +80,7 @@ class SegmentationMethod:
 
     def _probability(self, image: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
         """Give the sigmoid of the network's logits by structure, smaller pieces taken out when the bundle says so."""
-        with device_memory(), torch.inference_mode():
+        with torch.inference_mode():
             patient = torch.from_numpy(image)[None, None].to(self.device)
             values = torch.sigmoid(self.network(patient)[0].float()).cpu().numpy()
         if not np.isfinite(values).all():

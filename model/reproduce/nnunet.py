@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from model.errors import OptionError
-from model.inference.method import device_memory
+from model.inference.device_errors import device_errors
 from model.release.activation import check_origin
 from model.release.atlas_files import SPACING_MM
 from model.release.nnunet.files import TASKS, find_fold, find_task
@@ -61,7 +61,7 @@ class NnUnetMaps:
         """Segment; see `MapPredictor`."""
         weight, bias = (tensor.cpu().numpy() for tensor in self.model.network.first.conv.parameters())
         check_origin(activation, weight, bias, "the map")
-        with device_memory(), full_precision():
+        with device_errors(), full_precision():
             labels = self.model.predict(activation)
         return with_surfaces(label_masks(labels, self.structures))
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from model.errors import RunError
-from model.inference.method import device_memory
+from model.inference.device_errors import device_errors
 from model.masks.voxelize import voxelize_structures
 from model.meshes.mesh import SurfaceMesh
 from model.networks.published import PublishedRegistrationNet
@@ -90,7 +90,7 @@ class RegistrationMaps:
         Raises:
             RunError: it is not finite.
         """
-        with device_memory(), torch.inference_mode(), full_precision():
+        with device_errors(), torch.inference_mode(), full_precision():
             first = torch.from_numpy(activation)[None].to(self.device)
             field = self.network.field_from_activation(first)[0].float().cpu()
         if not torch.isfinite(field).all():

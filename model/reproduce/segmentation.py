@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from model.errors import RunError
-from model.inference.method import device_memory
+from model.inference.device_errors import device_errors
 from model.masks.isosurface import LEVEL, isosurface, largest_piece
 from model.networks.segnet import PublishedSegNet
 from model.release.activation import check_origin
@@ -82,7 +82,7 @@ class SegmentationMaps:
         Raises:
             RunError: it is not finite.
         """
-        with device_memory(), torch.inference_mode(), full_precision():
+        with device_errors(), torch.inference_mode(), full_precision():
             first = torch.from_numpy(activation)[None].to(self.device)
             logits = self.network.on_crop(self.network.own_logits_from_activation(first))[0].float()
             values: npt.NDArray[np.float32] = torch.sigmoid(logits).cpu().numpy()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from control_fixtures import SETTINGS
 from service_fixtures import Ear, Service, make_ear, write_small_bundle
 
 
@@ -28,4 +29,11 @@ def service(tmp_path_factory: pytest.TempPathFactory, checkpoints: Path) -> Iter
     """A service whose caps are low enough to be met."""
     folder = tmp_path_factory.mktemp("data")
     with Service(folder, checkpoints, COCHLEAR_MAX_UPLOAD_BYTES="2000000") as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def controlled(tmp_path_factory: pytest.TempPathFactory, checkpoints: Path) -> Iterator[Service]:
+    """A service with webhooks, short retention and small batches."""
+    with Service(tmp_path_factory.mktemp("controlled"), checkpoints, **SETTINGS) as service:
         yield service

@@ -18,8 +18,8 @@ assert "torch" not in sys.modules, "imported by the modules"
 from fastapi.testclient import TestClient
 from worker.settings import Settings
 url, data, checkpoints, image, landmarks = sys.argv[1:]
-settings = Settings(redis_url=url, data_dir=data, checkpoints=checkpoints, bundle="small")
-with TestClient(api.app.create_app(settings)) as client:
+settings = Settings(redis_url=url, data_dir=data, checkpoints=checkpoints, bundle="small", access="open")
+with TestClient(api.app.create_app(settings), base_url="http://127.0.0.1") as client:
     form = {"files": {"image": Path(image).read_bytes()}, "data": {"landmarks": Path(landmarks).read_text()}}
     response = client.post("/v1/jobs", **form)
     assert response.status_code == 202, response.text

@@ -32,7 +32,18 @@ def test_all_operations_are_there_with_summary_and_unique_ids(document: dict[str
     job = "/v1/jobs/{job_id}"
     files = {"masks/labels.nii.gz", "masks/segmentation.seg.nrrd", "displacement.nii.gz", "report.json"}
     files |= {"manifest.json", "preview.png", "archive.zip", "meshes/{structure}.{form}", "masks/{structure}.nii.gz"}
-    expected = {"GET /", "GET /v1/models", "GET /livez", "GET /readyz", "POST /v1/jobs", "GET /v1/jobs"}
+    models = {"GET /v1/models", "GET /v1/models/{name}", "GET /v1/aliases"}
+    models |= {f"{method} /v1/aliases/{{alias}}" for method in ("GET", "PUT", "DELETE")}
+    expected = models | {"GET /", "GET /livez", "GET /readyz", "POST /v1/jobs", "GET /v1/jobs"}
+    expected |= {"GET /startupz", "GET /metrics"}
+    batch = "/v1/batches/{batch_id}"
+    expected |= {
+        "POST /v1/batches",
+        "GET /v1/batches",
+        f"GET {batch}",
+        f"DELETE {batch}",
+        f"GET {batch}/measurements.csv",
+    }
     assert set(found) == expected | {f"GET {job}", f"DELETE {job}"} | {f"GET {job}/{name}" for name in files}
     assert all(operation["summary"] for operation in found.values())
     assert len({operation["operationId"] for operation in found.values()}) == len(found)
@@ -40,7 +51,16 @@ def test_all_operations_are_there_with_summary_and_unique_ids(document: dict[str
 
 def test_the_form_of_a_submission_is_described(document: dict[str, Any]) -> None:
     schema = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    assert set(schema["properties"]) == {"image", "landmarks", "side", "bundle", "formats"}
+    assert set(schema["properties"]) == {
+        "image",
+        "landmarks",
+        "side",
+        "bundle",
+        "formats",
+        "webhook",
+        "webhook_events",
+        "expires_in",
+    }
     assert schema["required"] == ["image"]
     assert schema["additionalProperties"] is False
     assert all(form in schema["properties"]["formats"]["description"] for form in MESH_FORMATS)

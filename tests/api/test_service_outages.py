@@ -100,7 +100,7 @@ def test_a_full_disk_fails_what_needs_it_and_nothing_else(tmp_path: Path, checkp
         before = sorted(path.name for path in (disk / "jobs").iterdir())
         with filled(disk, size // 2):
             refused = service.http.post("/v1/jobs", **ear.form())
-            assert (refused.status_code, as_json(refused)["type"]) == (507, "/problems/storage-full")
+            assert (refused.status_code, as_json(refused)["type"]) == (503, "/problems/storage-full")
             assert "Retry-After" in refused.headers
             assert service.http.get("/livez").status_code == 200
         assert sorted(path.name for path in (disk / "jobs").iterdir()) == before, "nothing partial is left"
@@ -110,7 +110,7 @@ def test_a_full_disk_fails_what_needs_it_and_nothing_else(tmp_path: Path, checkp
                 record = service.wait_until_finished(str(job["id"]))
                 assert (share, record.state, record.attempt) == (share, JobState.FAILED, 1)
                 answer = as_json(service.http.get(job["links"]["self"]))
-                assert (answer["problem"]["type"], answer["problem"]["status"]) == ("/problems/storage-full", 507)
+                assert (answer["problem"]["type"], answer["problem"]["status"]) == ("/problems/storage-full", 503)
                 assert [path.name for path in (disk / "jobs" / record.id).iterdir()] == [record.input_name]
             shutil.rmtree(disk / "jobs" / record.id)
         again = service.wait_until_finished(str(service.submit(ear)["id"]))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from service_fixtures import BUNDLE, COMMAND, Ear, Service, as_json, children_of, is_alive
@@ -38,6 +39,15 @@ def submit_and_see_run(service: Service, ear: Ear) -> str:
     job_id = str(service.submit(ear)["id"])
     service.wait_for(job_id, running)
     return job_id
+
+
+def readiness(service: Service, status: int, within_s: float = 15.0) -> dict[str, Any]:
+    """Wait for an answer of /readyz with this status; what it found is kept for a second."""
+    deadline = time.monotonic() + within_s
+    while (response := service.http.get("/readyz")).status_code != status and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert response.status_code == status, response.text
+    return as_json(response)
 
 
 def assert_all_end(process_ids: list[int], within_s: float) -> None:
@@ -127,19 +137,15 @@ def test_the_data_folder_is_private_and_taken_once(service: Service) -> None:
     )
     assert second.returncode == 2
     assert "another service runs on this data folder" in second.stderr
-    assert service.http.get("/readyz").status_code == 200
+    readiness(service, 200)
 
 
 def test_without_a_worker_the_service_is_not_ready(service: Service, ear: Ear) -> None:
     worker, child = service.worker_ids()
     os.kill(worker, signal.SIGSTOP)
     try:
-        deadline = time.monotonic() + 15
-        while (response := service.http.get("/readyz")).status_code == 200 and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert response.status_code == 503
-        checks = response.json()["checks"]
-        assert (checks["redis"]["ok"], checks["worker"]["ok"], checks["bundle"]["ok"]) == (True, False, True)
+        checks = readiness(service, 503)["checks"]
+        assert (checks["redis"]["ok"], checks["worker"]["ok"], checks["bundle"]["ok"]) == (True, False, False)
         assert service.http.get("/livez").status_code == 200
     finally:
         os.kill(worker, signal.SIGCONT)
@@ -150,10 +156,10 @@ def test_a_bundle_that_goes_missing_is_told(service: Service, checkpoints: Path,
     moved = checkpoints.with_name("moved-bundle")
     (checkpoints / BUNDLE).rename(moved)
     try:
-        ready = service.http.get("/readyz")
-        assert (ready.status_code, ready.json()["checks"]["bundle"]["ok"]) == (503, False)
+        ready = readiness(service, 503)
+        assert ready["checks"]["bundle"]["ok"] is False
         response = service.http.post("/v1/jobs", **ear.form())
         assert (response.status_code, as_json(response)["type"]) == (422, "/problems/unknown-bundle")
     finally:
         moved.rename(checkpoints / BUNDLE)
-    assert service.http.get("/readyz").status_code == 200
+    readiness(service, 200)

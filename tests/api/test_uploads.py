@@ -12,10 +12,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.problems import ServiceError
-from api.uploads import MultipartSink
+from api.uploads import MultipartSink, job_rules
 from model.errors import CochlearError, InputError, OptionError
 
 Parts = list[tuple[str, bytes]]
+
+
+class Kept(io.BytesIO):
+    """Bytes that can be looked at after closing."""
+
+    content = b""
+
+    def close(self) -> None:
+        """Keep what was written."""
+        if not self.closed:
+            self.content = self.getvalue()
+        super().close()
+
+
 CAP = 2000
 
 
@@ -28,12 +42,13 @@ def encode(parts: Parts) -> tuple[bytes, bytes]:
 
 
 def feed(boundary: bytes, pieces: list[bytes]) -> tuple[bytes, dict[str, str]]:
-    target = io.BytesIO()
-    sink = MultipartSink(boundary, target, CAP)
+    target = Kept()
+    sink = MultipartSink(boundary, lambda _: target, job_rules(CAP))
     for piece in pieces:
         sink.write(piece)
     fields = sink.finish()
-    return target.getvalue(), fields
+    assert target.closed
+    return target.content, fields
 
 
 def receive(parts: Parts) -> tuple[bytes, dict[str, str]]:
@@ -62,12 +77,14 @@ def test_an_image_of_the_largest_size_is_taken_and_one_byte_more_is_not() -> Non
 
 def test_nothing_over_the_cap_is_written() -> None:
     boundary, body = encode([("image", b"x" * CAP * 10)])
-    target = io.BytesIO()
-    sink = MultipartSink(boundary, target, CAP)
+    target = Kept()
+    sink = MultipartSink(boundary, lambda _: target, job_rules(CAP))
     pieces = (body[start : start + 100] for start in range(0, len(body), 100))
     with pytest.raises(ServiceError):
         collections.deque(map(sink.write, pieces), maxlen=0)
-    assert len(target.getvalue()) <= CAP
+    assert not target.closed
+    sink.close()
+    assert 0 < len(target.content) <= CAP
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_results_are_published_once(store: ArtifactStore, tmp_path: Path) -> Non
             fill(folder, mark)
             assert store.is_published("job") is (mark == "b"), "nothing shows before it is published"
             assert store.publish("job", folder) is expected
-    assert b"".join(store.read_result("job", "report.json")) == b"a"
+    assert store.read_result("job", "report.json") == b"a"
     described = store.describe_results("job")
     assert {name: info.size for name, info in described.items()} == {"meshes/labyrinth.vtk": 3, "report.json": 1}
     assert described["meshes/labyrinth.vtk"].sha256 == hashlib.sha256(b"aaa").hexdigest()
@@ -64,7 +64,7 @@ def test_erasing_leaves_nothing_and_may_be_repeated(store: ArtifactStore, tmp_pa
     assert not store.is_published("job")
     assert store.describe_results("job") == {}
     with pytest.raises(FileNotFoundError):
-        list(store.read_result("job", "report.json"))
+        store.read_result("job", "report.json")
 
 
 def test_an_attempt_that_fails_leaves_nothing(tmp_path: Path) -> None:
@@ -112,8 +112,8 @@ def test_of_publishers_at_the_same_time_one_wins_and_its_files_are_not_mixed(tmp
         for thread in threads:
             thread.join()
         assert len(won) == 1
-        assert b"".join(store.read_result(job_id, "report.json")).decode() == won[0]
-        assert b"".join(store.read_result(job_id, "meshes/labyrinth.vtk")).decode() == won[0] * 3
+        assert store.read_result(job_id, "report.json").decode() == won[0]
+        assert store.read_result(job_id, "meshes/labyrinth.vtk").decode() == won[0] * 3
 
 
 def test_folders_that_have_long_not_changed_are_found(tmp_path: Path) -> None:

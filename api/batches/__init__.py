@@ -1,0 +1,1 @@
+"""Several ears in one request."""

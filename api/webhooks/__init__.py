@@ -1,0 +1,1 @@
+"""Telling other services how jobs end: signed, repeated until taken, and never into private networks."""

@@ -1,0 +1,1 @@
+"""Attacks on a running service: mutated uploads, many clients at once."""
