@@ -60,6 +60,22 @@ def test_redis_killed_at_any_stage_costs_no_attempt_and_no_job(service: Service,
             assert (stage, record.state, record.attempt) == (stage, JobState.SUCCEEDED, 1), record
 
 
+def test_an_acknowledgement_that_fails_does_not_leave_the_worker_deaf(service: Service, ear: Ear) -> None:
+    first = str(service.submit(ear)["id"])
+    service.wait_for(first, lambda record: record.stage == "publish" or record.state.finished)
+    # The supervisor stands still, so that Redis is away when the worker acknowledges the message.
+    service.process.send_signal(signal.SIGSTOP)
+    try:
+        service.wait_until_finished(first)
+        kill_redis(service)
+        time.sleep(1.0)
+    finally:
+        service.process.send_signal(signal.SIGCONT)
+    wait_until_ready(service)
+    record = service.wait_until_finished(str(service.submit(ear)["id"]))
+    assert (record.state, record.attempt) == (JobState.SUCCEEDED, 1)
+
+
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
     """Mount a disk of a size in memory, or skip the test when this user may not."""
