@@ -5,7 +5,7 @@ PIP_ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test deployment-test check format clean
+.PHONY: install demo test soak deployment-test check format clean
 
 install: $(STAMP)
 
@@ -17,8 +17,13 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/cochlear demo --out demo
 
+# One file of tests at a time on each core; more threads than cores would only be in each other's way.
 test: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+# A hundred jobs while everything is killed around them; prints the tally.
+soak: install
+	$(BIN)/python -m benchmarks.soak --jobs 100 --seed 0
 
 # Builds the images, composes the service and breaks it; needs a Docker engine with Compose. Minutes.
 deployment-test: install

@@ -38,7 +38,8 @@ LastEventId = Annotated[
 
 @router.get(
     "/events",
-    response_class=EventSourceResponse,
+    # Not the class of the stream: FastAPI takes that for its own kind of generator route, which cannot answer 204.
+    response_class=Response,
     responses={
         200: {
             "description": "One event per change of state, stage or progress, from the first on: `event` is `changed`, "

@@ -96,7 +96,7 @@ async def ticket_for(
 ) -> AsyncIterator[Ticket]:
     """Claim a key while a request is being accepted; a claim that was not settled is given back at the end.
 
-    Settle it in the transaction that stores what is made: `worker.idempotency.store_once`.
+    Watch and settle it in the transaction that stores what is made, as `worker.job_store` does.
 
     Args:
         claims: the keys.

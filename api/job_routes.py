@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -16,7 +15,8 @@ from fastapi.responses import JSONResponse
 from api.access.caller import Caller, Reader, Submitter
 from api.access.job_cap import check_job_cap
 from api.context import Context, ContextOf
-from api.idempotency import PARAMETER, REPLAYED, Ticket, fingerprint_of, key_of, ticket_for
+from api.idempotency import REPLAYED, Ticket, fingerprint_of, key_of, ticket_for
+from api.job_form import IF_NONE_MATCH, SUBMISSION
 from api.prefer import parse_prefer
 from api.problems import ServiceError
 from api.request_id import request_id_of
@@ -25,11 +25,9 @@ from api.storage import require_space
 from api.submission import accept, check_upload
 from api.uploads import Upload, receive_upload
 from api.waiting import MAX_WAIT_S, wait_until
-from model.meshes.formats import MESH_FORMATS
 from worker import lifecycle
 from worker.jobs import JobRecord
 from worker.retention import expiry_of
-from worker.webhooks import DEFAULT_EVENTS, EVENTS
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -37,87 +35,6 @@ JobId = Annotated[str, Path(description="Id of the job.", max_length=64)]
 _RETRY_AFTER = {"Retry-After": "1"}
 # Checks read whole images into memory; more at once would only compete for it.
 CHECKS = anyio.CapacityLimiter(2)
-
-FORM_FIELDS: Mapping[str, Any] = {
-    "image": {
-        "type": "string",
-        "format": "binary",
-        "description": "The ear as NIfTI (.nii or .nii.gz): a raw CT, or a prepared crop.",
-    },
-    "landmarks": {
-        "type": "string",
-        "contentMediaType": "application/json",
-        "description": "JSON with at least three of the landmarks RW, C, A, OW, V; needed for a raw CT.",
-        "example": '{"side": "left", "space": "RAS", "unit": "mm", "landmarks": '
-        '{"RW": [-16.2, -95.5, -97.4], "C": [-21.6, -93.4, -96.6], "A": [-22.7, -96.1, -96.1]}}',
-    },
-    "side": {"type": "string", "enum": ["left", "right"], "description": "Laterality of the ear."},
-    "bundle": {
-        "type": "string",
-        "description": "Name of a model bundle; the default one when absent.",
-        "example": "cochlea-ct-v2",
-    },
-    "formats": {
-        "type": "string",
-        "description": "Mesh formats to put into the results, separated by commas: "
-        + ", ".join(MESH_FORMATS)
-        + ". Any other is still made on request.",
-        "default": "vtk,stl",
-    },
-    "webhook": {
-        "type": "string",
-        "format": "uri",
-        "description": "https address that is told of the job, signed as Standard Webhooks asks: "
-        "type of the event and the job as GET shows it. Private addresses are refused.",
-        "example": "https://example.org/hook",
-    },
-    "webhook_events": {
-        "type": "string",
-        "description": "States whose beginning is told, separated by commas: " + ", ".join(EVENTS),
-        "default": ",".join(DEFAULT_EVENTS),
-    },
-    "expires_in": {
-        "type": "integer",
-        "minimum": 1,
-        "description": "Seconds after the end of the job for which its files are wanted; the "
-        "service may keep them shorter, see `expires_at`.",
-        "example": 86400,
-    },
-}
-"""Schemas of the fields of a submission."""
-
-_PREFER: Mapping[str, Any] = {
-    "name": "Prefer",
-    "in": "header",
-    "required": False,
-    "description": f"RFC 7240: `wait=N` waits up to N seconds ({MAX_WAIT_S} at most) for the job to end, then answers "
-    "200 with the ended job, or 202 as without; `respond-async` is what is done anyway. `Preference-Applied` tells.",
-    "schema": {"type": "string"},
-    "example": "respond-async, wait=30",
-}
-_IF_NONE_MATCH: Mapping[str, Any] = {
-    "name": "If-None-Match",
-    "in": "header",
-    "required": False,
-    "description": "Entity tag of the representation that the client has; 304 when it is still the same.",
-    "schema": {"type": "string"},
-}
-_FORM: Mapping[str, Any] = {
-    "parameters": [PARAMETER, _PREFER],
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["image"],
-                    "additionalProperties": False,
-                    "properties": dict(FORM_FIELDS),
-                }
-            }
-        },
-    },
-}
 
 
 @router.post(
@@ -128,7 +45,7 @@ _FORM: Mapping[str, Any] = {
         200: {"model": Job, "description": "The job has ended within the time of `Prefer: wait`."},
         **problem_responses(400, 408, 409, 413, 415, 422, 429, 503),
     },
-    openapi_extra=dict(_FORM),
+    openapi_extra=dict(SUBMISSION),
     summary="Submit an ear",
 )
 async def submit(request: Request, context: ContextOf, caller: Submitter) -> Response:
@@ -200,7 +117,7 @@ def list_jobs(
     "/{job_id}",
     response_model=Job,
     responses={304: {"description": "Nothing has changed."}, **problem_responses(404, 422, 503)},
-    openapi_extra={"parameters": [_IF_NONE_MATCH]},
+    openapi_extra={"parameters": [IF_NONE_MATCH]},
     summary="Look at a job",
 )
 async def show(

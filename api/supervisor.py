@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -30,6 +31,7 @@ from worker.settings import Settings
 _log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.25
+_FORGET_EVERY_S = 600.0
 _WORKER_GRACE_S = 10.0
 
 
@@ -96,11 +98,15 @@ async def _run(
 async def _watch(server: uvicorn.Server, worker: _Worker, redis: EmbeddedRedis | None) -> None:
     """Start again what died; stop everything when it keeps dying before it works."""
     redis_restarts = Restarts("the embedded Redis server", "see redis/redis.log in the data folder")
+    forget_at = time.monotonic() + _FORGET_EVERY_S
     try:
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
             if redis is not None:
                 await _revive_redis(redis, redis_restarts)
+                if time.monotonic() > forget_at:
+                    forget_at = time.monotonic() + _FORGET_EVERY_S
+                    await _forget_erased(redis)
             await worker.revive()
     except RunError:
         server.should_exit = True
@@ -119,6 +125,14 @@ async def _revive_redis(redis: EmbeddedRedis, restarts: Restarts) -> None:
     if restarts.is_due(redis.exit_status):
         # In this thread, whose end the kernel takes for ours.
         redis.start()
+
+
+async def _forget_erased(redis: EmbeddedRedis) -> None:
+    """Clear the append-only file of what was erased; the next time does when this one cannot."""
+    try:
+        await asyncio.to_thread(redis.forget_erased)
+    except RedisError:
+        _log.info("the append-only file of Redis is written anew later")
 
 
 async def _announce_when_ready(settings: Settings, listener: socket.socket, announce: Callable[[str], None]) -> None:

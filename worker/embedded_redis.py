@@ -85,6 +85,15 @@ class EmbeddedRedis:
         except RedisError:
             return False
 
+    def forget_erased(self) -> None:
+        """Have the append-only file written anew: it still names what was erased since it last was.
+
+        Raises:
+            RedisError: when the server is away or does so already.
+        """
+        with Redis.from_url(self.url, socket_timeout=5) as client:
+            client.bgrewriteaof()
+
     @property
     def exit_status(self) -> int | None:
         """With what the server process ended; None while it lives."""

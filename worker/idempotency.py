@@ -13,8 +13,6 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from redis.exceptions import WatchError
-
 from worker.jobs import JobRecord
 from worker.redis_connection import connect, key
 
@@ -124,32 +122,6 @@ class Claims:
     def release(self, claim: Claim) -> None:
         """Give a claim back that was not settled; one that was is left."""
         self._redis.eval(_RELEASE, 1, claim.name, claim.raw)
-
-
-def store_once(pipe: Any, claim: Claim, made_id: str, write: Any, tries: int = 50) -> None:  # noqa: ANN401
-    """Store what a claim is for, and settle it, in one transaction.
-
-    Args:
-        pipe: a transactional pipeline.
-        claim: the claim.
-        made_id: id of what is stored.
-        write: called with the pipeline to queue the commands that store it; once per try.
-        tries: how often a renewal of the lease may come in between.
-
-    Raises:
-        ClaimLostError: when the claim is not held any more; then nothing is stored.
-    """
-    for _ in range(tries):
-        claim.watch(pipe)
-        pipe.multi()
-        write(pipe)
-        claim.settle(pipe, made_id)
-        try:
-            pipe.execute()
-        except WatchError:
-            continue
-        return
-    raise ClaimLostError
 
 
 def follow(pipe: Any, old: JobRecord | None, new: JobRecord | None) -> None:  # noqa: ANN401

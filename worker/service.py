@@ -19,6 +19,7 @@ from worker import canary, lifecycle, logs
 from worker.artifacts import ArtifactStore
 from worker.cancellation import LOOK_EVERY_S, Stopper
 from worker.engine import Engine
+from worker.hearing import Hearing
 from worker.job_store import JobStore
 from worker.presence import Presence
 from worker.processes import die_with_parent, limit_memory, worker_name
@@ -56,6 +57,7 @@ class WorkerService:
         # A run outlasts a restart of Redis; its time limit ends the waiting.
         self._patient_store = JobStore(settings.required_redis_url(), settings.stale_after_s, settings.time_limit_s)
         self._artifacts = ArtifactStore(settings.artifacts_url)
+        self.hearing = Hearing(self._queue)
         self._reconciler = Reconciler(self._store, self._artifacts, self._queue, settings)
         self._engine = Engine(settings.checkpoints, settings.device, settings.loaded_bundles)
         self.stopper = Stopper(self._store, self._artifacts, self.name, settings.stop_grace_s)
@@ -183,6 +185,7 @@ def _timer_step(service: WorkerService, beat_every_s: float, own_canary: canary.
                 parent.timer.call_repeatedly(own_canary.period_s, own_canary.send),
                 parent.timer.call_repeatedly(own_canary.period_s, own_canary.check),
                 parent.timer.call_repeatedly(beat_every_s, service.beat),
+                parent.timer.call_repeatedly(beat_every_s, service.hearing.check),
                 parent.timer.call_repeatedly(_SWEEP_EVERY_S, service.sweep),
                 parent.timer.call_repeatedly(LOOK_EVERY_S, lambda: service.stopper.look(parent.pool.info["processes"])),
             ]

@@ -20,7 +20,8 @@ from api.batches.schemas import Batch, BatchPage
 from api.batches.table import rows
 from api.context import Context, ContextOf
 from api.idempotency import PARAMETER, REPLAYED, fingerprint_of, key_of, ticket_for
-from api.job_routes import CHECKS, FORM_FIELDS
+from api.job_form import FORM_FIELDS
+from api.job_routes import CHECKS
 from api.problems import ServiceError
 from api.request_id import request_id_of
 from api.schemas import problem_responses

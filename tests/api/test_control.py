@@ -262,7 +262,7 @@ def test_many_wait_without_a_thread_or_connection_each_and_a_stop_lets_them_go(
                     address = job["links"]["self"]
                     polls = [asyncio.create_task(client.get(address, params=params)) for _ in range(many)]
                     streams = [asyncio.create_task(client.get(job["links"]["events"])) for _ in range(many)]
-                    await asyncio.sleep(6)
+                    await asyncio.sleep(3)
                     assert not any(task.done() for task in (*polls, *streams))
                     assert len(list(Path(f"/proc/{process.pid}/task").iterdir())) < 60
                     assert len(redis.client_list()) - before < 60

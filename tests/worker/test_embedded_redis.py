@@ -92,3 +92,21 @@ def _lives(process_id: int) -> bool:
     except OSError:
         return False
     return text.rpartition(")")[2].split()[0] != "Z"
+
+
+def test_what_was_erased_leaves_the_append_only_file(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path) as redis, Redis.from_url(redis.url) as client:
+        client.set("kept", "here")
+        client.set("erased", "patient")
+        client.delete("erased")
+
+        def written() -> bytes:
+            return b"".join(path.read_bytes() for path in (tmp_path / "redis").rglob("*.aof*"))
+
+        assert b"patient" in written()
+        redis.forget_erased()
+        deadline = time.monotonic() + 20
+        while b"patient" in written() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert b"patient" not in written()
+        assert client.get("kept") == b"here"

@@ -10,7 +10,7 @@ import pytest
 
 from worker import lifecycle
 from worker.embedded_redis import EmbeddedRedis
-from worker.job_store import JobStore
+from worker.job_store import JobStore, TooManyActiveError
 from worker.jobs import JobFailure, JobRecord, JobState, ResultFile
 
 STALE_S = 0.6
@@ -31,19 +31,22 @@ def store(redis_url: str) -> Iterator[JobStore]:
     store.close()
 
 
-def make(store: JobStore, job_id: str) -> JobRecord:
+def draft(store: JobStore, job_id: str, owner: str | None = None) -> JobRecord:
     now = store.now()
-    return store.create(
-        JobRecord(
-            id=job_id,
-            created_at=now,
-            updated_at=now,
-            bundle="b",
-            side="left",
-            formats=("vtk",),
-            input_name="input.nii.gz",
-        )
+    return JobRecord(
+        id=job_id,
+        created_at=now,
+        updated_at=now,
+        bundle="b",
+        side="left",
+        formats=("vtk",),
+        input_name="input.nii.gz",
+        owner=owner,
     )
+
+
+def make(store: JobStore, job_id: str) -> JobRecord:
+    return store.create(draft(store, job_id))
 
 
 def test_a_stored_record_comes_back_equal(store: JobStore) -> None:
@@ -222,3 +225,28 @@ def test_workers_count_as_alive_for_a_while(store: JobStore) -> None:
     assert store.live_workers() == ["w1"]
     time.sleep(STALE_S * 1.2)
     assert store.live_workers() == []
+
+
+def test_a_key_never_has_more_jobs_than_it_may(store: JobStore) -> None:
+    barrier = threading.Barrier(12)
+    refused: list[int] = []
+
+    def create(number: int) -> None:
+        barrier.wait()
+        try:
+            store.create(draft(store, f"job{number}", owner="key"), max_active=5)
+        except TooManyActiveError:
+            refused.append(number)
+
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(refused), store.active_count("key"), len(store.page(100, owner="key"))) == (7, 5, 5)
+    with pytest.raises(TooManyActiveError):
+        store.create_all([draft(store, "x", "other"), draft(store, "y", "other")], max_active=1)
+    assert store.page(100, owner="other") == []
+    done = store.page(1, owner="key")[0]
+    assert lifecycle.request_cancel(store, done.id) is not None
+    store.create(draft(store, "next", owner="key"), max_active=5)
