@@ -300,7 +300,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as folder:
         tally = soak(plan, Path(folder))
         if not tally.good:
-            sys.stderr.write((Path(folder) / "service.log").read_text()[-20000:])
+            named = {
+                text.split()[0] for text in [*tally.lost, *tally.incomplete, *tally.ended_twice, *tally.unexplained]
+            }
+            lines = (Path(folder) / "service.log").read_text(errors="replace").splitlines()
+            sys.stderr.write("\n".join(line for line in lines if any(name in line for name in named)) + "\n")
     text = json.dumps(tally.to_json(), indent=1)
     print(text)
     if arguments.out is not None:
