@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 
 from celery.exceptions import SoftTimeLimitExceeded
+from redis.exceptions import RedisError
 
 from model.errors import CochlearError, DeviceFailedError, DeviceMemoryError
 from worker import lifecycle
@@ -113,6 +114,9 @@ def _attempt(
         return OUT_OF_MEMORY
     except CochlearError as error:
         return STORAGE_FULL if is_storage_full(error) else JobFailure.from_error(error)
+    except RedisError as error:
+        # Redis was away for longer than an attempt waits. The job is found abandoned and begun anew.
+        _log.warning("job %s: left, as Redis is away: %s", record.id, type(error).__name__)
     except Exception as error:
         if is_storage_full(error):
             return STORAGE_FULL
