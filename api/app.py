@@ -74,6 +74,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=_DESCRIPTION + service_routes.NOTICE,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
+        redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
     )

@@ -26,12 +26,21 @@ def describe_access(app: FastAPI) -> None:
         if fresh:
             document.setdefault("components", {})["securitySchemes"] = _SCHEMES
             for path, operations in document["paths"].items():
-                if path not in WITHOUT_KEY:
-                    for operation in operations.values():
+                for operation in operations.values():
+                    if path not in WITHOUT_KEY:
                         _add(operation)
+                    _correct(operation)
+            for name in ("HTTPValidationError", "ValidationError"):
+                document["components"]["schemas"].pop(name, None)
         return document
 
     app.openapi = described  # type: ignore[method-assign]  # the way FastAPI offers
+
+
+def _correct(operation: dict[str, Any]) -> None:
+    """Describe refused parameters as they are answered, in place of what the framework takes for granted."""
+    if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+        operation["responses"]["422"] = problem_responses(422)[422]
 
 
 def _add(operation: dict[str, Any]) -> None:
