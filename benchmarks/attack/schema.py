@@ -19,8 +19,8 @@ CHECKS = (
     "response_schema_conformance",
     "unsupported_method",
 )
-"""What is checked of each answer (https://schemathesis.readthedocs.io). Not whether all that the document allows is taken,
-nor that all else is refused: forms hold files whose content no schema describes."""
+"""What is checked of each answer (https://schemathesis.readthedocs.io). Not whether all that the document allows is taken
+nor whether all else is refused: forms hold files whose content no schema describes."""
 
 
 def command(url: str, examples: int, seed: int, headers: Sequence[str] = ()) -> list[str]:
