@@ -38,7 +38,9 @@ def selftest(
     ] = None,
     tolerance_mm: Annotated[float, typer.Option(min=0, help="Mean vertex error allowed.")] = _TOLERANCE_MM,
     bundle: Annotated[str | None, typer.Option(help="Model to test [default: the service's default].")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=999, help="Which phantom.")] = TYPICAL_SEED,
+    seed: Annotated[
+        int, typer.Option(min=0, max=999, help="Which phantom; the limits are meant for the default one.")
+    ] = TYPICAL_SEED,
     json_file: Annotated[Path | None, typer.Option("--json", help="File for the report.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to keep phantom and results in.")] = None,
 ) -> None:

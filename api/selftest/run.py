@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from api.client import FINAL_STATES, CochlearClient, Job, RejectedError, UnreachableError
-from api.selftest.checks import Check, Results, check_files, check_grid, check_order, check_truth
+from api.selftest.checks import Check, Results, check_files, check_grid, check_order, check_reference, check_truth
 from model.bundle import Bundle
 from model.evaluation.phantom import write_phantom, write_reordered
 
@@ -109,12 +109,13 @@ def qualify(
             tell(f"sending it ({name})")
             runs.append(_segment(client, image, ear / "landmarks.json", model, folder / name, sent))
     checks = [check for _, results, _ in runs for check in (check_files(results.folder), check_grid(results))]
-    # What is not what the service computed says nothing about it.
-    if checks[0].passed and checks[2].passed:
-        first, second = runs[0][1], runs[1][1]
-        checks += [*check_truth(first, ear / "truth", tolerance_mm), *check_order(first, second)]
     job, results, _ = runs[0]
     report = json.loads((results.folder / "report.json").read_text(encoding="utf-8"))
+    # Files that are not what the service computed say nothing about it.
+    if checks[0].passed and checks[2].passed:
+        checks += check_truth(results, ear / "truth", tolerance_mm)
+        checks += check_reference(results, ear / "truth", report["model"]["digest"], seed)
+        checks += check_order(results, runs[1][1])
     truth = json.loads((ear / "ear.json").read_text(encoding="utf-8"))
     checks.append(Check("ears taken for the other side", float(job["side"] != truth["side"]), 0, "ears"))
     other = float(report["model"]["digest"] != job["bundle_digest"])
