@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -21,6 +22,9 @@ Job = dict[str, Any]
 
 Batch = dict[str, Any]
 """A batch as the service gives it; see the schema `Batch`."""
+
+_LONGEST_WAIT_S = 30.0
+"""For one answer that is held back; proxies commonly give up after a minute."""
 
 FINAL_STATES = frozenset({"succeeded", "failed", "canceled", "expired"})
 
@@ -174,14 +178,19 @@ class CochlearClient:
         """
         return self._request("GET", f"/v1/batches/{batch_id}/measurements.csv").text
 
-    def job(self, job_id: str) -> Job:
+    def job(self, job_id: str, *, wait_s: float = 0.0) -> Job:
         """Give a job.
+
+        Args:
+            job_id: the job.
+            wait_s: seconds for which the service may hold the answer back until the job has ended; 30 at most are used.
 
         Raises:
             RejectedError: there is none of that id.
             UnreachableError: the service cannot be used.
         """
-        return self._job(self._request("GET", f"/v1/jobs/{job_id}"))
+        query = f"?wait={math.ceil(min(wait_s, _LONGEST_WAIT_S))}" if wait_s > 0 else ""
+        return self._job(self._request("GET", f"/v1/jobs/{job_id}{query}"))
 
     def wait(
         self,
@@ -195,7 +204,8 @@ class CochlearClient:
 
         Args:
             job_id: the job.
-            on_progress: called with the job after every look at it.
+            on_progress: called with the job after every look at it; without it the service is asked to answer at the
+                end, which takes fewer requests.
             timeout_s: when to give up waiting; None for never.
             poll_s: seconds between two looks.
 
@@ -208,7 +218,8 @@ class CochlearClient:
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
-            job = self.job(job_id)
+            left_s = _LONGEST_WAIT_S if deadline is None else deadline - time.monotonic()
+            job = self.job(job_id, wait_s=left_s if on_progress is None else 0.0)
             if on_progress is not None:
                 on_progress(job)
             if job["state"] in FINAL_STATES:

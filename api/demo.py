@@ -9,38 +9,27 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 import typer
 
 from api.client import CochlearClient, Job
 from model.bundle import Bundle, find_bundle, load_bundle
 from model.errors import RunError
-from model.evaluation.distances import point_to_point_mm
 from model.evaluation.overlap import dice
+from model.evaluation.phantom import TYPICAL_SEED, read_surfaces, vertex_errors_mm, write_phantom
 from model.masks.voxelize import voxelize_structures
-from model.meshes.convert import to_space
-from model.meshes.formats import read_mesh
-from model.meshes.mesh import SurfaceMesh
 from model.structures import STRUCTURES
-from model.synthesis.ear import EarOptions, synthesize_ear
-from model.synthesis.export import write_ear
 from model.volumes.read import read_image
 from worker.settings import Settings
 
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
-
-TYPICAL_SEED = 11
-"""Of seeds 0 to 19 whose ears are drawn with an implant, the one nearest their median error before deformation."""
-
-Surfaces = Mapping[str, SurfaceMesh]
 
 
 @dataclass(frozen=True)
@@ -76,7 +65,7 @@ def demo(
         shutil.rmtree(out)
     ear, results = out / "ear", out / "results"
     typer.echo(f"making an implanted ear (seed {seed})")
-    make_ear(bundle, seed, ear)
+    write_phantom(bundle, seed, ear)
     with running_service(out / "service") as url:
         typer.echo(f"service ready at {url}")
         with CochlearClient(url) as client:
@@ -94,13 +83,6 @@ def demo(
     if not all(part.better for part in scores):
         raise RunError("the result is not better than rigid placement for every structure")
     typer.echo(f"picture: {out / 'preview.png'}")
-
-
-def make_ear(bundle: Bundle, seed: int, folder: Path) -> None:
-    """Write a synthetic implanted ear with landmarks and truth."""
-    options = EarOptions(implant_share=1.0, drained_share=0.0, with_ddf=False)
-    ear = synthesize_ear(bundle.atlas_meshes_ijk, seed, options)
-    write_ear(ear, bundle.atlas_meshes_ijk, bundle.frame, folder)
 
 
 @contextmanager
@@ -137,8 +119,8 @@ def score(bundle: Bundle, ear: Path, results: Path) -> list[Score]:
     image = read_image(ear / "ct.nii.gz")
     report = json.loads((results / "report.json").read_text(encoding="utf-8"))
     placed = np.linalg.inv(np.array(report["alignment"]["ras_to_canonical"]))
-    truth = _surfaces(ear / "truth", "{}.vtk")
-    after = _surfaces(results / "meshes", "{}.vtk")
+    truth = read_surfaces(ear / "truth")
+    after = read_surfaces(results / "meshes")
     before = {name: mesh.transformed(placed, "ras") for name, mesh in bundle.atlas_meshes_ijk.items()}
     true_masks, masks_before = (voxelize_structures(m, image.affine, image.shape) for m in (truth, before))
     scores = []
@@ -150,22 +132,11 @@ def score(bundle: Bundle, ear: Path, results: Path) -> list[Score]:
                 structure.name,
                 dice(masks_before[name], true_masks[name]),
                 dice(found, true_masks[name]),
-                _median_error(before[name], truth[name]),
-                _median_error(after[name], truth[name]),
+                float(np.median(vertex_errors_mm(before[name], truth[name]))),
+                float(np.median(vertex_errors_mm(after[name], truth[name]))),
             )
         )
     return scores
-
-
-def _surfaces(folder: Path, pattern: str) -> dict[str, SurfaceMesh]:
-    """Read the surfaces of all structures in RAS mm."""
-    return {part.id: to_space(read_mesh(folder / pattern.format(part.id)), "ras") for part in STRUCTURES}
-
-
-def _median_error(found: SurfaceMesh, truth: SurfaceMesh) -> float:
-    """Give the median distance of corresponding vertices, mm."""
-    errors: npt.NDArray[np.float64] = point_to_point_mm(found.vertices, truth.vertices)
-    return float(np.median(errors))
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import signal
@@ -11,16 +10,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 
 import uvicorn
 from redis.exceptions import RedisError
 
 from api.restarts import Restarts
 from api.server import StopRequestedError, address_of, build_server, listen, settle_access, stop_signals
-from model.errors import InputError, RunError
+from model.errors import RunError
 from worker import logs
+from worker.data_folder import locked
 from worker.embedded_redis import EmbeddedRedis
 from worker.job_store import JobStore
 from worker.presence import BROKEN, LOADED, Presence, WorkerState
@@ -33,13 +33,6 @@ _log = logging.getLogger(__name__)
 _LOOK_EVERY_S = 0.25
 _FORGET_EVERY_S = 600.0
 _WORKER_GRACE_S = 10.0
-
-
-class DataFolderError(InputError):
-    """The data folder cannot be used."""
-
-    code = "data-folder"
-    title = "The data folder cannot be used"
 
 
 def serve(settings: Settings, host: str, port: int, announce: Callable[[str], None]) -> None:
@@ -59,7 +52,7 @@ def serve(settings: Settings, host: str, port: int, announce: Callable[[str], No
     with ExitStack() as stack:
         try:
             stack.enter_context(stop_signals())
-            stack.enter_context(_locked(settings))
+            stack.enter_context(locked(settings))
             listener = stack.enter_context(listen(host, port))
             settle_access(settings, listener.getsockname()[0])
             if settings.redis_url is None:
@@ -203,26 +196,3 @@ class _Worker:
         """
         command = [sys.executable, "-P", "-m", "worker"]
         self._process = start_child(command, self._environment, signal.SIGKILL)
-
-
-@contextmanager
-def _locked(settings: Settings) -> Iterator[None]:
-    """Hold the data folder for this service alone; the kernel releases it however the process ends."""
-    try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file = (settings.data_dir / "serve.lock").open("w")
-    except OSError as error:
-        raise DataFolderError(
-            "the data folder cannot be written", expected="a folder of your own", found=str(error.strerror).lower()
-        ) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataFolderError(
-                "another service runs on this data folder",
-                expected="one service per data folder",
-                found="a running one",
-                hint="stop it, or give another --data-dir",
-            ) from error
-        yield

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from model.errors import RunError
@@ -21,6 +22,7 @@ _MAX_SOCKET_PATH = 100
 
 
 _LEAST_FREE_BYTES = 2**20
+_SOCKET = "redis.sock"
 
 
 class EmbeddedRedis:
@@ -34,7 +36,8 @@ class EmbeddedRedis:
         """Settle the places; the server starts on entering."""
         self._folder = data_dir / "redis"
         self._temporary: Path | None = None
-        self._socket = self._folder / "redis.sock"
+        self._link = self._folder / _SOCKET
+        self._socket = self._link
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -58,7 +61,10 @@ class EmbeddedRedis:
         if len(bytes(self._socket)) > _MAX_SOCKET_PATH:
             # mkdtemp makes the folder readable by its owner only.
             self._temporary = Path(tempfile.mkdtemp(prefix="cochlear-"))
-            self._socket = self._temporary / "redis.sock"
+            self._socket = self._temporary / _SOCKET
+            # Other programs find it by the link.
+            self._link.unlink(missing_ok=True)
+            self._link.symlink_to(self._socket)
         self.start()
         try:
             self._wait_until_ready(60.0)
@@ -108,6 +114,7 @@ class EmbeddedRedis:
         if self._process is not None:
             stop_child(self._process, 15.0, signal.SIGTERM)
         if self._temporary is not None:
+            self._link.unlink(missing_ok=True)
             shutil.rmtree(self._temporary, ignore_errors=True)
 
     def _command(self) -> list[str]:
@@ -143,6 +150,17 @@ class EmbeddedRedis:
             found="none",
             hint="see redis/redis.log in the data folder",
         )
+
+
+def running_address(data_dir: Path) -> str | None:
+    """Give the address of the server that runs on a data folder; None when there is none."""
+    address = f"unix://{(data_dir / 'redis' / _SOCKET).resolve()}"
+    try:
+        with Redis.from_url(address, socket_timeout=5) as client:
+            client.ping()
+    except RedisConnectionError:
+        return None
+    return address
 
 
 def redis_executable() -> str:

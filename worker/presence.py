@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker import job_index
+from worker.jobs import JobRecord
 from worker.redis_connection import key
 
 _WORKERS = key("workers")
@@ -115,8 +116,14 @@ class Presence:
     def _holders(self) -> set[str]:
         """Give the names of the workers that hold a job that beats; a lease begins with the worker's name."""
         running = list(self.redis.smembers(job_index.RUNNING))
-        leases = self.redis.mget([key("beat", job_id) for job_id in running]) if running else []
-        return {lease.rpartition(":")[0] for lease in leases if lease}
+        raws = self.redis.mget([key("job", job_id) for job_id in running]) if running else []
+        records = [JobRecord.model_validate_json(raw) for raw in raws if raw is not None]
+        held = [(record.id, record.lease) for record in records if record.lease is not None]
+        with self.redis.pipeline(transaction=False) as pipe:
+            for job_id, lease in held:
+                pipe.exists(key("beat", job_id, lease))
+            beats = pipe.execute()
+        return {lease.rpartition(":")[0] for (_, lease), beat in zip(held, beats, strict=True) if beat}
 
 
 def _is_loading(facts: Mapping[str, str], now: float) -> bool:

@@ -64,7 +64,8 @@ class Settings(BaseSettings):
             None means 1 GiB, on small disks 5 percent.
         log_format: `json`, or `text` for people; None takes text when standard error is a terminal, otherwise json.
         forget_after_s: seconds after which the record of an expired job is erased, too; None keeps it.
-        webhook_secret: `whsec_` and 24 to 64 bytes in base64, which webhooks are signed with; None offers no webhooks.
+        webhook_secret: `whsec_` and 24 to 64 bytes in base64, which webhooks are signed with; several, separated by
+            spaces, sign each message with each, so that receivers can change over; None offers no webhooks.
         webhook_allow: host names and networks that webhooks may reach although they are private, or over plain http;
             separated by commas.
         webhook_attempts: how often a message is sent before it is given up.
@@ -136,16 +137,9 @@ class Settings(BaseSettings):
     @field_validator("webhook_secret")
     @classmethod
     def _well_formed(cls, value: SecretStr | None) -> SecretStr | None:
-        """Refuse a secret that is none by the Standard Webhooks specification."""
-        if value is None:
-            return None
-        prefix, _, text = value.get_secret_value().partition("_")
-        try:
-            size = len(base64.b64decode(text, validate=True))
-        except ValueError:
-            size = 0
-        if prefix != "whsec" or not 24 <= size <= 64:
-            raise ValueError("must be whsec_ and 24 to 64 random bytes in base64")
+        """Refuse secrets that are none by the Standard Webhooks specification."""
+        if value is not None and not all(map(_is_secret, value.get_secret_value().split(" "))):
+            raise ValueError("must be whsec_ and 24 to 64 random bytes in base64, or several of these")
         return value
 
     @property
@@ -182,3 +176,13 @@ class Settings(BaseSettings):
                 hint="set it, or use `cochlear serve`, which starts a server of its own",
             )
         return self.redis_url
+
+
+def _is_secret(text: str) -> bool:
+    """Tell whether a text is a signing secret."""
+    prefix, _, encoded = text.partition("_")
+    try:
+        size = len(base64.b64decode(encoded, validate=True))
+    except ValueError:
+        return False
+    return prefix == "whsec" and 24 <= size <= 64

@@ -29,15 +29,15 @@ class Sender:
     """Sends messages; an async context manager.
 
     Args:
-        secret: `whsec_...`, which messages are signed with.
+        secrets: `whsec_...`, separated by spaces; messages are signed with each.
         guard: says where messages may go.
         attempts: tries before a message is given up.
         retry_s: seconds to the first retry.
     """
 
-    def __init__(self, secret: str, guard: Guard, attempts: int, retry_s: float) -> None:
+    def __init__(self, secrets: str, guard: Guard, attempts: int, retry_s: float) -> None:
         """Prepare; no connection is kept between tries, as each goes to an address checked anew."""
-        self._webhook = Webhook(secret)
+        self._webhooks = [Webhook(secret) for secret in secrets.split(" ")]
         self._guard = guard
         self._attempts = attempts
         self._retry_s = retry_s
@@ -79,7 +79,8 @@ class Sender:
             "User-Agent": f"cochlear/{version('cochlear')}",
             "webhook-id": message.id,
             "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": self._webhook.sign(message.id, now, body),
+            # Several signatures stand side by side (Standard Webhooks, "Signature scheme"): one that fits suffices.
+            "webhook-signature": " ".join(webhook.sign(message.id, now, body) for webhook in self._webhooks),
         }
         # The name stays what TLS certificates are verified against; only the connection goes to the number.
         request = httpx.Request(
