@@ -20,7 +20,7 @@ CHECKS = (
     "unsupported_method",
 )
 """What is checked of each answer (https://schemathesis.readthedocs.io). Not whether all that the document allows is taken
-nor whether all else is refused: forms hold files whose content no schema describes."""
+or all else is refused: forms hold files whose content no schema describes."""
 
 
 def command(url: str, examples: int, seed: int, headers: Sequence[str] = ()) -> list[str]:
