@@ -19,8 +19,10 @@ CHECKS = (
     "response_schema_conformance",
     "unsupported_method",
 )
-"""What is checked of each answer (https://schemathesis.readthedocs.io). Not whether all that the document allows is taken
-or all else is refused: forms hold files whose content no schema describes."""
+"""What is checked of each answer (https://schemathesis.readthedocs.io).
+
+Not whether all that the document allows is taken, or all else refused: no schema describes what is in a file.
+"""
 
 
 def command(url: str, examples: int, seed: int, headers: Sequence[str] = ()) -> list[str]:
@@ -49,7 +51,8 @@ def main() -> int:
     with Served(COCHLEAR_MAX_REQUESTS_PER_S="100000") as service:
         words = command(service.url, arguments.examples, arguments.seed)
         # Hypothesis writes its database into the working directory.
-        return subprocess.run(words, cwd=service.data_dir.parent, env=dict(os.environ), check=False).returncode  # noqa: S603
+        done = subprocess.run(words, cwd=service.data_dir.parent, env=dict(os.environ), check=False)  # noqa: S603
+        return done.returncode
 
 
 if __name__ == "__main__":
