@@ -20,7 +20,7 @@ from model.volumes.read import read_image
 from model.volumes.volume import Volume
 
 LEAST_DICE = 0.75
-"""Overlap of mask and truth, of each structure. The shipped bundle has 0.83 at least on the phantom of the default seed."""
+"""Overlap of mask and truth, of each structure; the shipped bundle has 0.83 at least on the default phantom."""
 REFERENCE_MM = {
     ("079e735639a6e09034a636635e215c4f35e44a3abe378820da02ce9184fab3f4", 11): {
         "modiolus": 0.2215,
