@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
-_STATUS: Mapping[str, int] = {
+STATUS: Mapping[str, int] = {
     "invalid-input": 422,
     "invalid-image": 422,
     "image-too-large": 413,
@@ -164,7 +164,7 @@ def problem_of(failure: JobFailure, instance: str | None = None, request_id: str
     return Problem(
         type=f"/problems/{failure.code}",
         title=failure.title,
-        status=_STATUS.get(failure.code, 500),
+        status=STATUS.get(failure.code, 500),
         detail=failure.detail,
         instance=instance,
         errors=[item] if any(term is not None for term in terms) else [],

@@ -30,9 +30,10 @@ class Stack:
         folder: where everything lies; the log too.
         checkpoints: folder of bundles.
         second_worker: whether to run one.
+        bundle: model of the jobs.
     """
 
-    def __init__(self, folder: Path, checkpoints: Path, *, second_worker: bool = True) -> None:
+    def __init__(self, folder: Path, checkpoints: Path, *, second_worker: bool = True, bundle: str = BUNDLE) -> None:
         """Settle places and settings."""
         self.data_dir = folder / "data"
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -42,7 +43,7 @@ class Stack:
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("COCHLEAR_")}
         self._environment |= {
-            "COCHLEAR_BUNDLE": BUNDLE,
+            "COCHLEAR_BUNDLE": bundle,
             "COCHLEAR_CHECKPOINTS": str(checkpoints),
             "COCHLEAR_DEVICE": "cpu",
             "COCHLEAR_STALE_AFTER_S": str(STALE_S),

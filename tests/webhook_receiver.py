@@ -30,6 +30,8 @@ class Received:
     body: dict[str, Any]
     genuine: bool
     host: str
+    headers: dict[str, str]
+    content: bytes
 
 
 @dataclass
@@ -92,12 +94,13 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             signed = hmac.new(SECRET_BYTES, f"{name}.{stamp}.".encode() + content, hashlib.sha256).digest()
             genuine = self.headers["webhook-signature"] == "v1," + base64.b64encode(signed).decode()
             genuine &= abs(time.time() - int(stamp)) < 10
-            item = Received(self.path, name, time.monotonic(), json.loads(content), genuine, self.headers["host"])
+            body, host, headers = json.loads(content), self.headers["host"], dict(self.headers.items())
+            item = Received(self.path, name, time.monotonic(), body, genuine, host, headers, content)
             waiting = receiver.answers.get(self.path.removeprefix("/"), [])
-            status, headers = waiting.pop(0) if waiting else (204, {})
+            status, further = waiting.pop(0) if waiting else (204, {})
             receiver.received.append(item)
             self.send_response(status)
-            for key, value in headers.items():
+            for key, value in further.items():
                 self.send_header(key, value)
             self.send_header("Content-Length", "0")
             self.end_headers()
