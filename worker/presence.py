@@ -12,6 +12,7 @@ from typing import Any
 
 from worker import job_index
 from worker.redis_connection import key
+from worker.routes import QueueName
 
 _WORKERS = key("workers")
 _CONSUMED = key("consumed")
@@ -41,6 +42,10 @@ class WorkerState:
     consuming: bool
     facts: Mapping[str, str]
 
+    def serves(self, queue: QueueName) -> bool:
+        """Tell whether it takes jobs from a queue."""
+        return serves(self.facts, queue)
+
 
 @dataclass(frozen=True)
 class Presence:
@@ -66,7 +71,7 @@ class Presence:
         self.redis.zadd(_CONSUMED, {worker: self.now()})
 
     def note(self, worker: str, facts: Mapping[str, str | int]) -> None:
-        """Keep facts about a worker: `bundle`, `bundle_state`, `bundle_problem`, `device` and figures of memory."""
+        """Keep facts about a worker: `queues`, `bundle`, `bundle_state`, `bundle_problem`, `device`, memory."""
         when = {"bundle_at": str(self.now())} if "bundle_state" in facts else {}
         with self.redis.pipeline(transaction=True) as pipe:
             pipe.hset(key("worker", worker), mapping={**facts, **when})
@@ -117,6 +122,11 @@ class Presence:
         running = list(self.redis.smembers(job_index.RUNNING))
         leases = self.redis.mget([key("beat", job_id) for job_id in running]) if running else []
         return {lease.rpartition(":")[0] for lease in leases if lease}
+
+
+def serves(facts: Mapping[str, str], queue: QueueName) -> bool:
+    """Tell whether a worker that noted these facts takes jobs from a queue; one that names none knows but `cpu`."""
+    return queue in facts.get("queues", "cpu").split(",")
 
 
 def _is_loading(facts: Mapping[str, str], now: float) -> bool:

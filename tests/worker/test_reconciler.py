@@ -17,8 +17,9 @@ from worker.artifacts import ArtifactStore
 from worker.embedded_redis import EmbeddedRedis
 from worker.job_store import JobStore
 from worker.jobs import JobRecord, JobState
-from worker.queue import QUEUE, JobQueue
+from worker.queue import JobQueue
 from worker.reconciler import Reconciler
+from worker.routes import message_queue
 from worker.settings import Settings
 
 STALE_S = 0.6
@@ -66,7 +67,7 @@ class Scene:
         return record
 
     def messages(self) -> int:
-        return int(Redis.from_url(self.settings.required_redis_url()).llen("cochlear:broker:" + QUEUE))
+        return int(Redis.from_url(self.settings.required_redis_url()).llen("cochlear:broker:" + message_queue("cpu")))
 
     def look(self) -> None:
         """Look twice, as far apart as it takes to be sure."""
