@@ -16,7 +16,6 @@ from api.access_log import HttpMetrics
 from api.context import Context, ContextOf
 from api.schemas import problem_responses
 from model.bundle import default_checkpoints, list_bundles
-from worker import job_index
 from worker.counters import REGISTERED, Counter, counts_of, distributions_of
 from worker.disk import disk_space
 from worker.presence import Presence, WorkerState
@@ -82,17 +81,19 @@ class ServiceCollector(Collector):
         oldest = GaugeMetricFamily(
             "cochlear_queue_oldest_waiting_seconds", "How long the next job of a queue has waited.", labels=("queue",)
         )
+        running = GaugeMetricFamily("cochlear_queue_running", "Jobs that run, by queue.", labels=("queue",))
+        runs = [self._store.get(job_id) for job_id in self._store.running_ids()]
         ages = [0.0]
         for queue in QUEUES:
             heads = self._store.first_queued(1, queue)
             ages += [(now - (head.queued_at or head.created_at)).total_seconds() for head in heads]
             waiting.add_metric((queue,), self._store.queue_length(queue))
             oldest.add_metric((queue,), ages[-1] if heads else 0.0)
+            running.add_metric((queue,), sum(run is not None and run.queue == queue for run in runs))
         age = max(ages)
-        running = float(self._redis.scard(job_index.RUNNING))
-        yield from (waiting, oldest)
+        yield from (waiting, oldest, running)
         yield GaugeMetricFamily("cochlear_queue_depth", "Jobs that wait.", self._store.queue_length())
-        yield GaugeMetricFamily("cochlear_jobs_running", "Jobs that run.", running)
+        yield GaugeMetricFamily("cochlear_jobs_running", "Jobs that run.", len(runs))
         yield GaugeMetricFamily("cochlear_oldest_waiting_seconds", "How long a job has waited at most.", age)
 
     def _workers(self, workers: list[WorkerState]) -> Iterator[Metric]:

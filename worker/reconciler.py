@@ -50,7 +50,7 @@ class Reconciler:
         for record in self._confirmed(abandoned):
             self._settle(record)
         for queue in QUEUES:
-            if self._queue.is_empty([queue]) or not any(record and record.queue == queue for record in running):
+            if not any(record and record.queue == queue for record in running) or self._queue.is_empty([queue]):
                 self._announce_waiting(queue)
         self._expire()
         self._forget()
