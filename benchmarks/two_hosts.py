@@ -89,7 +89,7 @@ class Trial:
 
     def __init__(self, folder: Path, redis: RedisServer, s3: S3Server) -> None:
         """Write a bundle that takes a while."""
-        write_small_bundle(folder / "checkpoints", width=24, fineness=3)
+        write_small_bundle(folder / "checkpoints", width=16, fineness=2)
         self._began = time.monotonic()
         self._folder = folder
         self.store = JobStore(redis.url, STALE_S)
