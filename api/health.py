@@ -7,34 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Annotated, cast
 
 import anyio
 import anyio.to_thread
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.exceptions import (
-    BusyLoadingError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.retry import Retry
+from redis.exceptions import RedisError
 
 from api.schemas import Check, Health, Readiness
 from model.bundle import find_bundle
 from model.errors import BundleError
+from worker import redis_errors
 from worker.aliases import AliasStore
 from worker.disk import disk_space
 from worker.presence import BROKEN, LOADED, Presence, WorkerState
-from worker.redis_connection import key
+from worker.redis_connection import connect, key
+from worker.routes import QueueName, queues_in_use
 from worker.settings import Settings
 
 router = APIRouter(tags=["health"])
@@ -56,13 +46,7 @@ class HealthChecks:
     def __init__(self, settings: Settings) -> None:
         """Prepare a connection of its own, with short timeouts and without retries."""
         self._settings = settings
-        self._redis = Redis.from_url(
-            settings.required_redis_url(),
-            decode_responses=True,
-            socket_timeout=_WORD_TIMEOUT_S,
-            socket_connect_timeout=_WORD_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._redis = connect(settings.required_redis_url(), _WORD_TIMEOUT_S)
         self._aliases = AliasStore(self._redis)
         self._presence = Presence(self._redis, settings.stale_after_s, settings.deaf_after_s)
         self._lock = asyncio.Lock()
@@ -87,14 +71,15 @@ class HealthChecks:
 
     async def _look(self) -> Readiness:
         """Run all checks, in a thread that is left behind when it takes too long."""
-        checks: dict[str, Check] | None = None
+        found: Readiness | None = None
         with anyio.move_on_after(_TIMEOUT_S):
-            checks = await anyio.to_thread.run_sync(self._check_all, abandon_on_cancel=True, limiter=self._limiter)
-        if checks is None:
+            found = await anyio.to_thread.run_sync(self._check_all, abandon_on_cancel=True, limiter=self._limiter)
+        if found is None:
             checks = {"redis": Check(ok=False, reason="does not answer in time")}
-        return Readiness(ready=all(check.ok for check in checks.values()), checks=checks)
+            found = Readiness(ready=False, checks=checks, queues=check_queues(self._settings, None))
+        return found
 
-    def _check_all(self) -> dict[str, Check]:
+    def _check_all(self) -> Readiness:
         """Run all checks."""
         redis = self._check_redis()
         workers: list[WorkerState] | None = None
@@ -104,20 +89,22 @@ class HealthChecks:
                 workers = self._presence.workers()
                 bundle = self._aliases.default_bundle(self._settings)
             except RedisError as error:
-                redis = Check(ok=False, reason=_reason(error))
-        return {
+                redis = Check(ok=False, reason=redis_errors.reason(error))
+        checks = {
             "redis": redis,
             "disk": check_disk(self._settings),
             "worker": check_workers(workers),
             "bundle": check_bundle(bundle, self._settings.checkpoints, workers),
         }
+        ready = all(check.ok for check in checks.values())
+        return Readiness(ready=ready, checks=checks, queues=check_queues(self._settings, workers))
 
     def _check_redis(self) -> Check:
         """Write to Redis."""
         try:
             self._redis.set(key("canary"), "1", px=1000)
         except RedisError as error:
-            return Check(ok=False, reason=_reason(error))
+            return Check(ok=False, reason=redis_errors.reason(error))
         return Check(ok=True, reason="takes writes")
 
 
@@ -140,6 +127,14 @@ def check_workers(workers: list[WorkerState] | None) -> Check:
     reason = f"{len(workers)} worker{_beats(len(workers))}, {hearing} consume{'s' if hearing == 1 else ''}"
     deaf = [worker.name for worker in workers if not worker.consuming]
     return Check(ok=hearing > 0, reason=reason + (f"; deaf: {', '.join(deaf)}" if deaf else ""))
+
+
+def check_queues(settings: Settings, workers: list[WorkerState] | None) -> dict[str, Check]:
+    """Look, for each queue that jobs can come to, for a worker that takes from it."""
+    return {
+        queue: check_workers(None if workers is None else [worker for worker in workers if worker.serves(queue)])
+        for queue in queues_in_use(settings.gpu_bundles)
+    }
 
 
 def check_bundle(name: str, checkpoints: Path | None, workers: list[WorkerState] | None) -> Check:
@@ -176,9 +171,22 @@ async def livez() -> Health:
     responses={503: {"model": Readiness, "description": "Jobs are not taken or not worked on; `checks` says why."}},
     summary="Are jobs taken and worked on?",
 )
-async def readyz(request: Request) -> Response:
-    """Check that Redis takes writes, the disk has room, a worker hears, and the default bundle is loaded."""
-    return _answer(await _checks_of(request).look())
+async def readyz(
+    request: Request,
+    queue: Annotated[
+        QueueName | None, Query(description="Ask about one queue: 503 also when no worker takes from it.")
+    ] = None,
+) -> Response:
+    """Check that Redis takes writes, the disk has room, a worker hears, and the default bundle is loaded.
+
+    A queue without a worker does not make the whole service unready: its jobs are taken and wait, perhaps for a worker
+    that is started because they do.
+    """
+    found = await _checks_of(request).look()
+    if queue is not None:
+        served = found.queues.get(queue, Check(ok=False, reason="no job can come to this queue"))
+        found = Readiness(ready=found.ready and served.ok, checks=found.checks, queues={queue: served})
+    return _answer(found)
 
 
 @router.get(
@@ -206,20 +214,6 @@ def _checks_of(request: Request) -> HealthChecks:
 
 
 _UNKNOWN = Check(ok=False, reason="unknown while Redis is away")
-
-_IS_LIKE: tuple[tuple[Callable[[RedisError], bool], str], ...] = (
-    (lambda error: isinstance(error, ReadOnlyError), "is a read-only replica"),
-    (lambda error: isinstance(error, OutOfMemoryError), "has no memory left for writes"),
-    (lambda error: isinstance(error, BusyLoadingError), "still reads its file"),
-    (lambda error: isinstance(error, ResponseError) and "MISCONF" in str(error), "cannot write to its own disk"),
-    (lambda error: isinstance(error, RedisTimeoutError), "does not answer in time"),
-    (lambda error: isinstance(error, RedisConnectionError), "cannot be reached"),
-)
-
-
-def _reason(error: RedisError) -> str:
-    """Give why Redis takes no writes, in words that hold no address."""
-    return next((words for applies, words in _IS_LIKE if applies(error)), f"takes no writes ({type(error).__name__})")
 
 
 def _beats(count: int) -> str:

@@ -16,11 +16,11 @@ from api.access_log import HttpMetrics
 from api.context import Context, ContextOf
 from api.schemas import problem_responses
 from model.bundle import default_checkpoints, list_bundles
-from worker import job_index
 from worker.counters import REGISTERED, Counter, counts_of, distributions_of
 from worker.disk import disk_space
 from worker.presence import Presence, WorkerState
 from worker.redis_connection import connect, key
+from worker.routes import QUEUES
 
 router = APIRouter(tags=["service"])
 
@@ -76,19 +76,35 @@ class ServiceCollector(Collector):
 
     def _jobs(self) -> Iterator[Metric]:
         """Give the state of the queue."""
-        heads = self._store.first_queued(1)
-        since = [head.queued_at or head.created_at for head in heads]
-        age = (self._store.now() - since[0]).total_seconds() if since else 0.0
-        running = float(self._redis.scard(job_index.RUNNING))
+        now = self._store.now()
+        waiting = GaugeMetricFamily("cochlear_queue_waiting", "Jobs that wait, by queue.", labels=("queue",))
+        oldest = GaugeMetricFamily(
+            "cochlear_queue_oldest_waiting_seconds", "How long the next job of a queue has waited.", labels=("queue",)
+        )
+        running = GaugeMetricFamily("cochlear_queue_running", "Jobs that run, by queue.", labels=("queue",))
+        runs = [self._store.get(job_id) for job_id in self._store.running_ids()]
+        ages = [0.0]
+        for queue in QUEUES:
+            heads = self._store.first_queued(1, queue)
+            ages += [(now - (head.queued_at or head.created_at)).total_seconds() for head in heads]
+            waiting.add_metric((queue,), self._store.queue_length(queue))
+            oldest.add_metric((queue,), ages[-1] if heads else 0.0)
+            running.add_metric((queue,), sum(run is not None and run.queue == queue for run in runs))
+        age = max(ages)
+        yield from (waiting, oldest, running)
         yield GaugeMetricFamily("cochlear_queue_depth", "Jobs that wait.", self._store.queue_length())
-        yield GaugeMetricFamily("cochlear_jobs_running", "Jobs that run.", running)
-        yield GaugeMetricFamily("cochlear_oldest_waiting_seconds", "How long the next job has waited.", age)
+        yield GaugeMetricFamily("cochlear_jobs_running", "Jobs that run.", len(runs))
+        yield GaugeMetricFamily("cochlear_oldest_waiting_seconds", "How long a job has waited at most.", age)
 
     def _workers(self, workers: list[WorkerState]) -> Iterator[Metric]:
         """Give what the workers say about themselves."""
         hearing = sum(worker.consuming for worker in workers)
         yield GaugeMetricFamily("cochlear_workers_live", "Workers that beat lately.", len(workers))
         yield GaugeMetricFamily("cochlear_workers_consuming", "Live workers that consumed lately, or work.", hearing)
+        serving = GaugeMetricFamily("cochlear_queue_workers", "Workers that hear, by queue.", labels=("queue",))
+        for queue in QUEUES:
+            serving.add_metric((queue,), sum(worker.consuming and worker.serves(queue) for worker in workers))
+        yield serving
         for fact, name, text in _MEMORY:
             family = GaugeMetricFamily(name, text, labels=("worker", "device"))
             for worker in workers:

@@ -208,6 +208,10 @@ class Readiness(BaseModel):
     """Whether jobs are taken and worked on."""
 
     ready: bool
+    queues: dict[str, Check] = Field(
+        description="Whether a worker takes jobs from each queue that jobs can come to.",
+        examples=[{"cpu": {"ok": True, "reason": "1 worker beats, 1 consumes"}}],
+    )
     checks: dict[str, Check] = Field(
         examples=[
             {

@@ -31,6 +31,7 @@ from model.volumes.volume import ImageLimits
 from worker.idempotency import Claim
 from worker.jobs import JobRecord
 from worker.log_context import TRACEPARENT
+from worker.routes import queue_for
 from worker.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -168,6 +169,7 @@ def new_record(
         warnings=submission.warnings,
         owner=caller.key_id,
         bundle_digest=submission.bundle_digest,
+        queue=queue_for(submission.bundle, context.settings.gpu_bundles),
         request_id=request_id,
         traceparent=TRACEPARENT.get(),
         input_bytes=image.stat().st_size,
@@ -198,7 +200,7 @@ def announce(context: Context, records: Sequence[JobRecord]) -> None:
     """Tell the workers of jobs that were stored; a job they cannot be told of now is found by them later."""
     try:
         for record in records:
-            context.queue.send(record.id)
+            context.queue.send(record.id, record.queue)
     except (OperationalError, OSError):
         _log.warning("jobs were accepted, but not all could be announced yet")
 

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from worker import job_index
 from worker.events import CHANGES, QUEUE_MOVED
 from worker.redis_connection import connect_async, key
+from worker.routes import QUEUES
 
 _log = logging.getLogger(__name__)
 
@@ -165,8 +166,9 @@ class Watch:
     async def _queue_mark(self) -> object:
         """Give something that differs when places in the queue have changed."""
         async with self.redis.pipeline(transaction=False) as pipe:
-            pipe.zcard(job_index.QUEUE)
-            pipe.zrange(job_index.QUEUE, 0, 0)
+            for queue in QUEUES:
+                pipe.zcard(job_index.waiting_in(queue))
+                pipe.zrange(job_index.waiting_in(queue), 0, 0)
             return await pipe.execute()
 
     async def _compare_records(self) -> None:

@@ -215,7 +215,7 @@ class Soak:
     def _double(self, job_id: str) -> None:
         """Deliver the message of a job again."""
         try:
-            self._queue.send(job_id)
+            self._queue.send(job_id, "cpu")
             self.tally.doubled += 1
         except (OperationalError, OSError):
             return

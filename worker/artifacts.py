@@ -13,13 +13,14 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from worker.file_system import check_creates_once, find_file_system
 from worker.jobs import ResultFile
 from worker.storage import flush_to_disk, flush_tree
 
@@ -37,9 +38,33 @@ class ArtifactStore:
     """
 
     def __init__(self, url: str) -> None:
-        """Find the file system of the address."""
-        self._fs, self._root = fsspec.core.url_to_fs(url)
-        self._local = isinstance(self._fs, LocalFileSystem)
+        """Find the file system of the address.
+
+        Raises:
+            StoreError: when there is none.
+        """
+        self._url = url
+        self._fs_process = os.getpid()
+        self._found, self._root = find_file_system(url)
+        self._local = isinstance(self._found, LocalFileSystem)
+
+    def check(self) -> None:
+        """Make sure that the store can be written and lets results be published once.
+
+        Raises:
+            StoreError: when two attempts could both publish.
+            OSError: when it cannot be written.
+        """
+        if not self._local:
+            check_creates_once(self._fs, self._root)
+
+    @property
+    def _fs(self) -> Any:  # noqa: ANN401  (fsspec ships without types)
+        """The file system, one for each process: connections and their event loop do not survive a fork."""
+        if self._fs_process != os.getpid():
+            self._found, _ = find_file_system(self._url)
+            self._fs_process = os.getpid()
+        return self._found
 
     def put_input(self, job_id: str, name: str, image: Path) -> None:
         """Take over the checked image of a job; the given file is gone afterwards."""
@@ -94,6 +119,14 @@ class ArtifactStore:
         for path in self._fs.glob(self._path(job_id, f"{_UPLOAD}*")) if published else ():
             if path.rstrip("/") != published:
                 self._fs.rm(path, recursive=True)
+
+    def left_attempts(self, older_than_s: float) -> list[str]:
+        """Give the ids of jobs beside whose results an attempt that has not written for a while left something."""
+        if not self._local:
+            return []
+        limit = time.time() - older_than_s
+        folders = Path(self._root).glob(f"*/{_ATTEMPT}*")
+        return sorted({folder.parent.name for folder in folders if folder.stat().st_mtime < limit})
 
     def publish(self, job_id: str, folder: Path) -> bool:
         """Make a finished folder the job's results; tell whether it did, False when there are results already."""
@@ -164,12 +197,36 @@ class ArtifactStore:
         if self._fs.exists(path):
             self._fs.rm(path, recursive=True)
 
-    def orphans(self, older_than_s: float) -> list[str]:
-        """Give the job ids of local folders that have not changed for a while; a remote store gives none."""
-        if not self._local or not Path(self._root).is_dir():
-            return []
+    def orphans(self, older_than_s: float, is_wanted: Callable[[str], bool]) -> list[str]:
+        """Give the ids of stored jobs whose files nobody wants and which have not changed for a while.
+
+        Args:
+            older_than_s: seconds without a change, by the clocks of this machine and of the store.
+            is_wanted: tells whether a job still has a use for its files; asked as seldom as may be.
+        """
         limit = time.time() - older_than_s
-        return [entry.name for entry in os.scandir(self._root) if entry.is_dir() and entry.stat().st_mtime < limit]
+        if not self._local:
+            names = (path.rstrip("/").rpartition("/")[2] for path in self._folders())
+            return [name for name in names if not is_wanted(name) and self._changed_at(name) < limit]
+        if not Path(self._root).is_dir():
+            return []
+        old = [entry.name for entry in os.scandir(self._root) if entry.is_dir() and entry.stat().st_mtime < limit]
+        return [name for name in old if not is_wanted(name)]
+
+    def _folders(self) -> list[str]:
+        """Give the addresses of the folders of all jobs on a store that is not local."""
+        try:
+            entries = self._fs.ls(self._root, detail=True)
+        except FileNotFoundError:
+            return []
+        return [str(entry["name"]) for entry in entries if entry["type"] == "directory"]
+
+    def _changed_at(self, job_id: str) -> float:
+        """Give when the files of a job on a store that is not local were last written, seconds since 1970."""
+        files = self._fs.find(self._path(job_id), detail=True).values()
+        # S3 calls it LastModified and gives a date; others give seconds as `created`.
+        times = [file.get("LastModified") or file.get("created") or 0.0 for file in files]
+        return max((when if isinstance(when, float) else when.timestamp() for when in times), default=0.0)
 
     def _upload(self, job_id: str, folder: Path) -> bool:
         """Publish to a store without renames: a folder of this attempt alone, then the file that names it."""
@@ -177,12 +234,18 @@ class ArtifactStore:
         target = self._path(job_id, name)
         self._fs.put(f"{folder}/", f"{target}/", recursive=True)
         try:
-            # Refused by the store when it is there already (by S3 itself with If-None-Match).
+            # Refused by the store when it is there already (by S3 with If-None-Match).
             self._fs.pipe_file(self._path(job_id, _MARKER), name.encode(), mode="create")
-        except FileExistsError:
-            self._fs.rm(target, recursive=True)
-            return False
-        # After any other error the file may have been written all the same: what it names must stay.
+        except OSError:
+            # Stores word the refusal differently, and a request that was repeated because its answer was lost is
+            # refused although the first one counts. Only the file itself tells; without one, the error stands, and
+            # what was uploaded stays, as the file may appear yet.
+            published = self._results(job_id)
+            if published is None:
+                raise
+            if published != target:
+                self._fs.rm(target, recursive=True)
+            return published == target
         return True
 
     def _results(self, job_id: str) -> str | None:

@@ -12,7 +12,9 @@ from statistics import median
 from worker import job_index
 from worker.durations import durations_of
 from worker.jobs import JobRecord, JobState
+from worker.presence import serves
 from worker.redis_connection import connect, key
+from worker.routes import QueueName
 
 _GRID_S = 5
 """Estimates are whole multiples of this, so that a look a moment later finds the same."""
@@ -67,7 +69,7 @@ class Estimator:
         """
         if record.state.finished:
             return Estimate()
-        basis = self._basis(record.bundle)
+        basis = self._basis(record)
         if basis.workers == 0:
             return Estimate()
         if record.state is JobState.RUNNING:
@@ -78,24 +80,37 @@ class Estimator:
         end = None if basis.own_s is None else _on_grid(basis.now, wait_s + basis.own_s)
         return Estimate(_on_grid(basis.now, wait_s), end)
 
-    def _basis(self, bundle: str) -> _Basis:
-        """Read what an estimate rests on."""
+    def _basis(self, record: JobRecord) -> _Basis:
+        """Read what an estimate rests on; of workers and runs, those that the queue of the job may wait for."""
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.time()
-            pipe.lrange(durations_of(bundle), 0, -1)
+            pipe.lrange(durations_of(record.bundle), 0, -1)
             pipe.lrange(durations_of(None), 0, -1)
             pipe.zrange(key("workers"), 0, -1, withscores=True)
             pipe.smembers(job_index.RUNNING)
             time, own, any_bundle, workers, running = pipe.execute()
         now = datetime.fromtimestamp(time[0] + time[1] / 1e6, UTC)
         raws = self._redis.mget([key("job", job_id) for job_id in running]) if running else []
+        live = [name for name, beat in workers if beat >= now.timestamp() - self._stale_after_s]
+        serving = set(self._serving(live, record.queue))
+        runs = [JobRecord.model_validate_json(raw) for raw in raws if raw is not None]
         return _Basis(
             now,
             _typical(own),
             _typical(any_bundle),
-            sum(1 for _, beat in workers if beat >= now.timestamp() - self._stale_after_s),
-            [JobRecord.model_validate_json(raw) for raw in raws if raw is not None],
+            len(serving),
+            [run for run in runs if run.queue == record.queue or (run.lease or "").rpartition(":")[0] in serving],
         )
+
+    def _serving(self, workers: Sequence[str], queue: QueueName) -> list[str]:
+        """Give those of some workers that take jobs from a queue."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for name in workers:
+                pipe.hget(key("worker", name), "queues")
+            answers = pipe.execute()
+        return [
+            name for name, text in zip(workers, answers, strict=True) if serves({"queues": text} if text else {}, queue)
+        ]
 
 
 def _typical(durations: Sequence[str]) -> float | None:

@@ -7,11 +7,14 @@ its process lives and its connection works. Closing the connection forgets the c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from celery.worker import state
 from kombu.exceptions import OperationalError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from worker.queue import JobQueue
+from worker.routes import QueueName
 
 _LOOKS = 2
 
@@ -21,11 +24,13 @@ class Hearing:
 
     Args:
         queue: where they wait.
+        names: the queues that the worker takes from.
     """
 
-    def __init__(self, queue: JobQueue) -> None:
+    def __init__(self, queue: JobQueue, names: Sequence[QueueName]) -> None:
         """Begin with a worker that hears."""
         self._queue = queue
+        self._names = names
         self._unheard = 0
 
     def check(self) -> None:
@@ -37,7 +42,7 @@ class Hearing:
         """
         idle = not state.reserved_requests and not state.active_requests
         try:
-            self._unheard = self._unheard + 1 if idle and not self._queue.is_empty() else 0
+            self._unheard = self._unheard + 1 if idle and not self._queue.is_empty(self._names) else 0
         except (OperationalError, OSError):
             return  # a server that is away is noticed by whoever waits for its messages
         if self._unheard >= _LOOKS:

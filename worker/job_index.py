@@ -6,15 +6,19 @@ from typing import Any
 
 from worker.jobs import JobRecord, JobState
 from worker.redis_connection import key
+from worker.routes import QueueName
 
 JOBS = key("jobs")
 """Sorted set of all ids by sequence."""
-QUEUE = key("queue")
-"""Sorted set of the ids that wait, by sequence."""
 RUNNING = key("running")
 """Set of the ids that run."""
 FINISHED = key("finished")
 """Sorted set of the ids that ended and still have their files, by end time."""
+
+
+def waiting_in(queue: QueueName) -> str:
+    """Give the key of the sorted set of the ids that wait in a queue, by sequence."""
+    return key("queue") if queue == "cpu" else key("queue", queue)
 
 
 def jobs_of(owner: str | None) -> str:
@@ -39,7 +43,7 @@ def follow(pipe: Any, old: JobRecord | None, new: JobRecord | None) -> None:  # 
     if record is None:
         return
     _place(pipe, JOBS, record, new is not None)
-    _place(pipe, QUEUE, record, new is not None and new.state is JobState.QUEUED)
+    _place(pipe, waiting_in(record.queue), record, new is not None and new.state is JobState.QUEUED)
     if record.owner is not None:
         _place(pipe, jobs_of(record.owner), record, new is not None)
         _belong(pipe, active_of(record.owner), record.id, new is not None and not new.state.finished)

@@ -19,6 +19,7 @@ from worker.idempotency import Claim
 from worker.jobs import JobRecord, JobState
 from worker.patience import patiently
 from worker.redis_connection import connect, key
+from worker.routes import QUEUES, QueueName
 
 _TRIES = 50
 _WORKERS = key("workers")
@@ -210,17 +211,20 @@ class JobStore:
         return [JobRecord.model_validate_json(raw) for raw in raws if raw is not None]
 
     def queue_position(self, job_id: str) -> int | None:
-        """Give the place in the queue, 1 for the job that is next; None when it does not wait."""
-        rank = self._redis.zrank(job_index.QUEUE, job_id)
-        return None if rank is None else int(rank) + 1
+        """Give the place in its queue, 1 for the job that is next; None when it does not wait."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for queue in QUEUES:
+                pipe.zrank(job_index.waiting_in(queue), job_id)
+            ranks = pipe.execute()
+        return next((int(rank) + 1 for rank in ranks if rank is not None), None)
 
-    def queue_length(self) -> int:
-        """Give the number of waiting jobs."""
-        return int(self._redis.zcard(job_index.QUEUE))
+    def queue_length(self, queue: QueueName | None = None) -> int:
+        """Give the number of jobs that wait in a queue; None for all."""
+        return sum(int(self._redis.zcard(job_index.waiting_in(name))) for name in QUEUES if queue in (None, name))
 
-    def first_queued(self, count: int) -> list[JobRecord]:
-        """Give the records at the head of the queue."""
-        records = [self.get(job_id) for job_id in self._redis.zrange(job_index.QUEUE, 0, count - 1)]
+    def first_queued(self, count: int, queue: QueueName) -> list[JobRecord]:
+        """Give the records at the head of a queue."""
+        records = [self.get(job_id) for job_id in self._redis.zrange(job_index.waiting_in(queue), 0, count - 1)]
         return [record for record in records if record is not None]
 
     def running_ids(self) -> list[str]:

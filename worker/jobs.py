@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from model.errors import CochlearError
+from worker.routes import QueueName
 
 
 class JobState(StrEnum):
@@ -114,6 +115,7 @@ class JobRecord(BaseModel):
         input_bytes: size of the image as sent.
         stage_s: seconds by stage of the attempt that succeeded.
         verdicts: verdicts of the quality checks by name, and `overall`; empty until it has succeeded.
+        queue: the queue it waits in.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -153,6 +155,7 @@ class JobRecord(BaseModel):
     input_bytes: int = 0
     stage_s: dict[str, float] = {}
     verdicts: dict[str, str] = {}
+    queue: QueueName = "cpu"
 
     def changed(self, **changes: object) -> JobRecord:
         """Give this record with some fields changed.

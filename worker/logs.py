@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pythonjsonlogger.json import JsonFormatter
 
@@ -201,6 +201,7 @@ def _secrets(settings: Settings) -> dict[str, str]:
         found[settings.redis_url] = "<redis>"
         if address.password:
             found[address.password] = "<password>"
+            found[unquote(address.password)] = "<password>"
         if settings.redis_url.startswith("unix://"):
             found[address.path] = "<redis>"
     return dict(sorted(((a, b) for a, b in found.items() if len(a) > 1), key=lambda pair: -len(pair[0])))

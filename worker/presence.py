@@ -13,6 +13,7 @@ from typing import Any
 from worker import job_index
 from worker.jobs import JobRecord
 from worker.redis_connection import key
+from worker.routes import QueueName
 
 _WORKERS = key("workers")
 _CONSUMED = key("consumed")
@@ -42,6 +43,10 @@ class WorkerState:
     consuming: bool
     facts: Mapping[str, str]
 
+    def serves(self, queue: QueueName) -> bool:
+        """Tell whether it takes jobs from a queue."""
+        return serves(self.facts, queue)
+
 
 @dataclass(frozen=True)
 class Presence:
@@ -67,7 +72,7 @@ class Presence:
         self.redis.zadd(_CONSUMED, {worker: self.now()})
 
     def note(self, worker: str, facts: Mapping[str, str | int]) -> None:
-        """Keep facts about a worker: `bundle`, `bundle_state`, `bundle_problem`, `device` and figures of memory."""
+        """Keep facts about a worker: `queues`, `bundle`, `bundle_state`, `bundle_problem`, `device`, memory."""
         when = {"bundle_at": str(self.now())} if "bundle_state" in facts else {}
         with self.redis.pipeline(transaction=True) as pipe:
             pipe.hset(key("worker", worker), mapping={**facts, **when})
@@ -119,11 +124,13 @@ class Presence:
         raws = self.redis.mget([key("job", job_id) for job_id in running]) if running else []
         records = [JobRecord.model_validate_json(raw) for raw in raws if raw is not None]
         held = [(record.id, record.lease) for record in records if record.lease is not None]
-        with self.redis.pipeline(transaction=False) as pipe:
-            for job_id, lease in held:
-                pipe.exists(key("beat", job_id, lease))
-            beats = pipe.execute()
-        return {lease.rpartition(":")[0] for (_, lease), beat in zip(held, beats, strict=True) if beat}
+        beats = self.redis.mget([key("beat", job_id, lease) for job_id, lease in held]) if held else []
+        return {lease.rpartition(":")[0] for (_, lease), beat in zip(held, beats, strict=True) if beat is not None}
+
+
+def serves(facts: Mapping[str, str], queue: QueueName) -> bool:
+    """Tell whether a worker that noted these facts takes jobs from a queue; one that names none knows but `cpu`."""
+    return queue in facts.get("queues", "cpu").split(",")
 
 
 def _is_loading(facts: Mapping[str, str], now: float) -> bool:

@@ -5,21 +5,19 @@ A message carries a job id and nothing else; it may come twice or never. What is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import kombu
 from celery import Celery
 
+from worker.redis_connection import broker_address
+from worker.routes import QUEUES, QueueName, message_queue
 from worker.settings import Settings
 
 TASK = "cochlear.segment"
-QUEUE = "cochlear"
 KEY_PREFIX = "cochlear:broker:"
 """What the keys of the broker begin with."""
-
-
-def broker_url(redis_url: str) -> str:
-    """Give the Redis address in the spelling of Celery's transport, which names Unix sockets in its own way."""
-    return "redis+socket://" + redis_url.removeprefix("unix://") if redis_url.startswith("unix://") else redis_url
 
 
 _VISIBILITY_MARGIN_S = 600.0
@@ -37,11 +35,14 @@ def create_celery(settings: Settings) -> Any:  # noqa: ANN401  (Celery ships wit
     that is not acknowledged comes back only after the longest lawful run, or a long job would be delivered twice.
     """
     visibility = visibility_timeout_s(settings)
-    app = Celery("cochlear", broker=broker_url(settings.required_redis_url()), set_as_current=False)
+    broker, tls = broker_address(settings.required_redis_url())
+    untyped: Any = kombu
+    app = Celery("cochlear", broker=broker, set_as_current=False)
     app.conf.update(
         accept_content=["json"],
         broker_connection_max_retries=None,
         broker_connection_retry_on_startup=True,
+        broker_use_ssl=tls,
         broker_transport_options={
             "global_keyprefix": KEY_PREFIX,
             "socket_connect_timeout": 5,
@@ -55,10 +56,11 @@ def create_celery(settings: Settings) -> Any:  # noqa: ANN401  (Celery ships wit
         result_backend_transport_options={"visibility_timeout": visibility},
         visibility_timeout=visibility,
         task_acks_late=True,
-        task_default_queue=QUEUE,
+        task_default_queue=message_queue("cpu"),
         task_ignore_result=True,
         task_publish_retry_policy={"max_retries": 2, "interval_start": 0.1, "interval_step": 0.2},
         task_reject_on_worker_lost=True,
+        task_queues=[untyped.Queue(name, routing_key=name) for name in map(message_queue, settings.queues)],
         task_serializer="json",
         task_soft_time_limit=settings.time_limit_s,
         # The soft limit raises inside Python; the hard one kills a run that is stuck in native code.
@@ -79,24 +81,24 @@ class JobQueue:
 
     def __init__(self, settings: Settings) -> None:
         """Prepare the connection; it is made when first used."""
-        self._app = create_celery(settings)
+        self._app = create_celery(settings.model_copy(update={"queues": QUEUES}))
 
-    def send(self, job_id: str) -> None:
-        """Announce a job to the workers; announcing it twice does no harm.
+    def send(self, job_id: str, queue: QueueName) -> None:
+        """Announce a job to the workers of its queue; announcing it twice does no harm.
 
         Raises:
             kombu.exceptions.OperationalError: when the server cannot be reached.
         """
-        self._app.send_task(TASK, args=[job_id], queue=QUEUE)
+        self._app.send_task(TASK, args=[job_id], queue=message_queue(queue))
 
-    def is_empty(self) -> bool:
-        """Tell whether no message waits to be taken.
+    def is_empty(self, queues: Sequence[QueueName]) -> bool:
+        """Tell whether no message waits to be taken from any of some queues.
 
         Raises:
             kombu.exceptions.OperationalError: when the server cannot be reached.
         """
         with self._app.connection_for_write() as connection, connection.default_channel as channel:
-            return not channel.queue_declare(QUEUE).message_count
+            return not any(channel.queue_declare(message_queue(name)).message_count for name in queues)
 
     def close(self) -> None:
         """Close the connections."""

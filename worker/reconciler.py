@@ -14,6 +14,7 @@ from worker.batches import BatchStore
 from worker.job_store import JobStore
 from worker.jobs import JobRecord, JobState
 from worker.queue import JobQueue
+from worker.routes import QUEUES, QueueName
 from worker.runner import TIME_LIMIT, adopt_results, worker_lost
 from worker.settings import Settings
 
@@ -48,25 +49,33 @@ class Reconciler:
         abandoned = [record for record in running if record is not None and self._store.is_abandoned(record)]
         for record in self._confirmed(abandoned):
             self._settle(record)
-        if not running or self._queue.is_empty():
-            self._announce_waiting()
+        for queue in QUEUES:
+            if not any(record and record.queue == queue for record in running) or self._queue.is_empty([queue]):
+                self._announce_waiting(queue)
         self._expire()
         self._forget()
         self._batches.forget_empty()
 
     def sweep(self) -> None:
         """Erase what an interrupted step left: uploads, and job folders whose record is gone or wants no files."""
-        for job_id in self._artifacts.orphans(_ORPHAN_AGE_S):
-            record = self._store.get(job_id)
-            if record is None or record.state in (JobState.EXPIRED, JobState.CANCELED):
-                _log.info("job %s: files without a use are erased", job_id)
-                self._artifacts.erase(job_id)
+        for job_id in self._artifacts.orphans(_ORPHAN_AGE_S, self._wants_files):
+            _log.info("job %s: files without a use are erased", job_id)
+            self._artifacts.erase(job_id)
+        for job_id in self._artifacts.left_attempts(_ORPHAN_AGE_S):
+            ended = self._store.get(job_id)
+            if ended is not None and ended.state.finished:
+                self._artifacts.tidy(job_id)
         # Files are dated by this machine's clock, not by that of the Redis server.
         limit = time.time() - _ORPHAN_AGE_S
         uploads = self._settings.uploads_dir
         for path in uploads.iterdir() if uploads.is_dir() else ():
             if path.stat().st_mtime < limit:
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def _wants_files(self, job_id: str) -> bool:
+        """Tell whether a job of this id still has a use for its files."""
+        record = self._store.get(job_id)
+        return record is not None and record.state not in (JobState.EXPIRED, JobState.CANCELED)
 
     def _confirmed(self, abandoned: list[JobRecord]) -> list[JobRecord]:
         """Give those that looked abandoned a while ago already, and still do.
@@ -83,7 +92,8 @@ class Reconciler:
         """End or restart a job whose worker is gone."""
         job_id, lease = record.id, record.lease
         if self._artifacts.is_published(job_id):
-            adopt_results(job_id, lease, self._store, self._artifacts)
+            if adopt_results(job_id, lease, self._store, self._artifacts) is not None:
+                self._artifacts.tidy(job_id)
         elif record.cancel_requested:
             if lifecycle.confirm_cancel(self._store, job_id, lease) is not None:
                 self._artifacts.erase(job_id)
@@ -93,7 +103,7 @@ class Reconciler:
             lifecycle.fail(self._store, job_id, lease, worker_lost(record.attempt))
         elif lifecycle.requeue(self._store, job_id, lease, count_attempt=True) is not None:
             _log.warning("job %s: its worker died, it is queued again", job_id)
-            self._queue.send(job_id)
+            self._queue.send(job_id, record.queue)
 
     def _is_overdue(self, record: JobRecord) -> bool:
         """Tell whether the attempt had all its time, so that a further one would not end either."""
@@ -101,17 +111,17 @@ class Reconciler:
             return False
         return (self._store.now() - record.started_at).total_seconds() >= self._settings.time_limit_s
 
-    def _announce_waiting(self) -> None:
-        """Announce the first waiting jobs again when they have waited although workers are free: messages may be lost.
+    def _announce_waiting(self, queue: QueueName) -> None:
+        """Announce the first jobs of a queue again when they have waited although workers are free.
 
-        A message too many does no harm: the job it names is under way or done.
+        Messages may be lost. A message too many does no harm: the job it names is under way or done.
         """
-        for head in self._store.first_queued(_ANNOUNCED_AT_ONCE):
+        for head in self._store.first_queued(_ANNOUNCED_AT_ONCE, queue):
             if (self._store.now() - head.updated_at).total_seconds() < self._settings.stale_after_s:
                 continue
             # The change renews updated_at, so that of several workers one announces, and not again at once.
             if self._store.change(head.id, partial(_if_unchanged, head)) is not None:
-                self._queue.send(head.id)
+                self._queue.send(head.id, queue)
 
     def _expire(self) -> None:
         """Erase the files of jobs that have outlived their time; their records stay for a while, to say so."""

@@ -51,11 +51,11 @@ class SelfReport:
             _log.warning("the report of this worker is put off, Redis is away")
 
     def report_child(self) -> None:
-        """Leave what the parent sees of its pool child, also while that computes."""
+        """Leave the queues of the worker and what it sees of its pool child, also while that computes."""
         child = self._presence.child_of(self._worker)
         resident = None if child is None else resident_bytes(child)
-        if resident is not None:
-            self._presence.note(self._worker, {"child_resident_bytes": resident})
+        facts: dict[str, str | int] = {} if resident is None else {"child_resident_bytes": resident}
+        self._presence.note(self._worker, {"queues": ",".join(self._settings.queues), **facts})
 
     def _load_default(self) -> None:
         """Load and verify the default bundle, unless it is loaded in its present version."""

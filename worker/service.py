@@ -15,12 +15,13 @@ from celery.exceptions import SecurityWarning
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from worker import canary, lifecycle, logs
+from worker import canary, lifecycle, logs, redis_errors
 from worker.artifacts import ArtifactStore
 from worker.cancellation import LOOK_EVERY_S, Stopper
 from worker.engine import Engine
 from worker.hearing import Hearing
 from worker.job_store import JobStore
+from worker.jobs import JobRecord
 from worker.presence import Presence
 from worker.processes import die_with_parent, limit_memory, worker_name
 from worker.queue import TASK, JobQueue, create_celery
@@ -57,7 +58,7 @@ class WorkerService:
         # A run outlasts a restart of Redis; its time limit ends the waiting.
         self._patient_store = JobStore(settings.required_redis_url(), settings.stale_after_s, settings.time_limit_s)
         self._artifacts = ArtifactStore(settings.artifacts_url)
-        self.hearing = Hearing(self._queue)
+        self.hearing = Hearing(self._queue, settings.queues)
         self._reconciler = Reconciler(self._store, self._artifacts, self._queue, settings)
         self._engine = Engine(settings.checkpoints, settings.device, settings.loaded_bundles)
         self.stopper = Stopper(self._store, self._artifacts, self.name, settings.stop_grace_s)
@@ -65,12 +66,13 @@ class WorkerService:
         self._report = SelfReport(self.name, self._presence, self._engine, settings)
         self._app = create_celery(settings)
         self._canary = canary.Canary(self._app, self.name, self._presence)
-        self._released: list[str] = []
+        self._released: list[JobRecord] = []
 
     def run(self) -> int:
         """Work until told to stop; give the exit code."""
         app = self._app
         logs.configure(self._settings, self.name)
+        self._artifacts.check()
         # Celery then leaves logging, standard output and error as they are, in the pool child too.
         signals.setup_logging.connect(_keep_logging, weak=False)
         app.task(name=TASK)(self._segment)
@@ -100,7 +102,9 @@ class WorkerService:
             self._store.beat_worker(self.name)
             self._report.report_child()
             self._reconciler.run_once()
-        except (RedisError, OperationalError, OSError):
+        except RedisError as error:
+            _log.warning("signs of life and reconciliation are put off: Redis %s", redis_errors.reason(error))
+        except (OperationalError, OSError):
             _log.warning("signs of life and reconciliation are put off", exc_info=True)
 
     def sweep(self) -> None:
@@ -144,15 +148,15 @@ class WorkerService:
                 if record is None or record.lease is None or not record.lease.startswith(self.name + ":"):
                     continue
                 if lifecycle.requeue(self._store, job_id, record.lease, count_attempt=False) is not None:
-                    self._released.append(job_id)
+                    self._released.append(record)
         except RedisError:
             _log.warning("running jobs could not be given back; they will be found abandoned", exc_info=True)
 
     def _announce_released(self) -> None:
         """Announce the jobs given back, after this worker has stopped listening."""
         try:
-            for job_id in self._released:
-                self._queue.send(job_id)
+            for record in self._released:
+                self._queue.send(record.id, record.queue)
         except OperationalError:
             _log.warning("jobs given back could not be announced; the next worker will", exc_info=True)
 

@@ -6,11 +6,13 @@ import base64
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from model.bundle import DEFAULT_BUNDLE
 from model.errors import CochlearError
+from worker.redis_connection import check_address
+from worker.routes import QUEUES, QueueName
 
 _MEBIBYTE = 2**20
 
@@ -26,7 +28,9 @@ class Settings(BaseSettings):
     """What a process of the service needs to know; every field has an environment variable `COCHLEAR_<NAME>`.
 
     Attributes:
-        redis_url: `redis://`, `rediss://` or `unix://` address of the job record and queue.
+        redis_url: `redis://`, `rediss://` or `unix://` address of the job record and queue. `rediss://` checks the
+            server's certificate; `?ssl_ca_certs=FILE` names another authority than the system's, `ssl_certfile` and
+            `ssl_keyfile` a certificate of our own.
         data_dir: folder of uploads, inputs and results, and of the embedded Redis.
         store_url: fsspec address of the artifact store; None means `data_dir`/jobs.
         bundle: name of the default model bundle, unless the alias `default` was pointed elsewhere.
@@ -64,6 +68,9 @@ class Settings(BaseSettings):
             None means 1 GiB, on small disks 5 percent.
         log_format: `json`, or `text` for people; None takes text when standard error is a terminal, otherwise json.
         forget_after_s: seconds after which the record of an expired job is erased, too; None keeps it.
+        queues: from which queues a worker takes jobs: `cpu`, `gpu` or, as when nothing is set, `cpu,gpu`.
+        gpu_bundles: names of the bundles, separated by commas, whose jobs go to the queue `gpu`; `*` for all. Jobs of
+            others go to `cpu`. The API processes need it.
         webhook_secret: `whsec_` and 24 to 64 bytes in base64, which webhooks are signed with; several, separated by
             spaces, sign each message with each, so that receivers can change over; None offers no webhooks.
         webhook_allow: host names and networks that webhooks may reach although they are private, or over plain http;
@@ -107,6 +114,8 @@ class Settings(BaseSettings):
     min_free_bytes: int | None = Field(default=None, ge=0)
     log_format: Literal["json", "text"] | None = None
     forget_after_s: float | None = Field(default=30 * 86400.0, gt=0)
+    queues: Annotated[tuple[QueueName, ...], NoDecode, Field(min_length=1)] = QUEUES
+    gpu_bundles: Annotated[tuple[str, ...], NoDecode] = ()
     webhook_secret: SecretStr | None = None
     webhook_allow: Annotated[tuple[str, ...], NoDecode] = ()
     webhook_attempts: int = Field(default=14, ge=1)
@@ -124,15 +133,22 @@ class Settings(BaseSettings):
         """Make the file absolute but follow no links yet: a mounted secret is changed by turning a link."""
         return None if value is None else value.expanduser().absolute()
 
-    @field_validator("webhook_allow", mode="before")
+    @field_validator("redis_url")
     @classmethod
-    def _split(cls, value: object) -> object:
-        """Take the list as one text, as environment variables give it."""
-        return (
-            tuple(word.strip().lower() for word in value.split(",") if word.strip())
-            if isinstance(value, str)
-            else value
-        )
+    def _checked(cls, value: str | None) -> str | None:
+        """Refuse an address that cannot be meant."""
+        if value is not None:
+            check_address(value)
+        return value
+
+    @field_validator("webhook_allow", "queues", "gpu_bundles", mode="before")
+    @classmethod
+    def _split(cls, value: object, info: ValidationInfo) -> object:
+        """Take the list as one text, as environment variables give it; bundles are named with their case."""
+        if not isinstance(value, str):
+            return value
+        text = value if info.field_name == "gpu_bundles" else value.lower()
+        return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
 
     @field_validator("webhook_secret")
     @classmethod

@@ -9,10 +9,9 @@ from limits import RateLimitItemPerSecond
 from limits.aio.storage import RedisStorage
 from limits.aio.storage.redis.redispy import RedispyBridge
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
-from redis.asyncio import BlockingConnectionPool
 
 from api.problems import ServiceError
-from worker.redis_connection import key
+from worker.redis_connection import async_pool, key
 
 _WINDOW_S = 10
 _CONNECTIONS = 16
@@ -35,9 +34,7 @@ class RateLimit:
             implementation="redispy",
             key_prefix=key("rate"),
             # A burst waits its turn; the library's own pool would fail what comes while all connections are in use.
-            connection_pool=BlockingConnectionPool.from_url(  # type: ignore[arg-type]  # its types forget it
-                redis_url, max_connections=_CONNECTIONS, timeout=10, socket_timeout=10, socket_connect_timeout=5
-            ),
+            connection_pool=async_pool(redis_url, _CONNECTIONS),  # type: ignore[arg-type]  # its types forget it
         )
         self._limiter = SlidingWindowCounterRateLimiter(self._storage)
         self._item = RateLimitItemPerSecond(max(1, round(per_second * _WINDOW_S)), _WINDOW_S)

@@ -111,13 +111,13 @@ def test_a_killed_worker_is_started_again_and_its_job_tried_again(service: Servi
 def test_delivering_a_job_again_changes_nothing(service: Service, ear: Ear) -> None:
     queue = JobQueue(Settings(redis_url=f"unix://{service.data_dir / 'redis' / 'redis.sock'}"))
     job = service.submit(ear)
-    queue.send(job["id"])
+    queue.send(job["id"], "cpu")
     service.wait_for(job["id"], running)
-    queue.send(job["id"])
+    queue.send(job["id"], "cpu")
     done = service.wait_until_finished(job["id"])
     results = service.data_dir / "jobs" / job["id"] / "results"
     written = results.stat().st_mtime_ns
-    queue.send(job["id"])
+    queue.send(job["id"], "cpu")
     other = service.submit(ear)
     service.wait_until_finished(other["id"])
     queue.close()

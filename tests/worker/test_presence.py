@@ -28,6 +28,9 @@ def test_a_worker_is_busy_while_its_job_beats_and_not_longer(tmp_path: Path) -> 
         store.beat("a", lease)
         assert presence.is_busy("host:1")
         assert not presence.is_busy("host:2")
+        presence.note("host:2", {"queues": "gpu"})
+        served = {worker.name: (worker.serves("gpu"), worker.serves("cpu")) for worker in presence.workers()}
+        assert served == {"host:1": (False, True), "host:2": (True, False)}
         found = {worker.name: (worker.busy, worker.consuming) for worker in presence.workers()}
         assert found == {"host:1": (True, True), "host:2": (False, False)}
         assert lifecycle.requeue(store, "a", lease, count_attempt=False) is not None

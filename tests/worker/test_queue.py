@@ -8,6 +8,7 @@ import pytest
 
 from worker.embedded_redis import EmbeddedRedis
 from worker.queue import JobQueue, create_celery, visibility_timeout_s
+from worker.routes import QUEUES
 from worker.settings import Settings
 
 
@@ -31,7 +32,8 @@ def test_no_message_comes_back_while_its_job_may_lawfully_run(time_limit_s: floa
 def test_the_sending_side_knows_whether_messages_wait(tmp_path: Path) -> None:
     with EmbeddedRedis(tmp_path) as redis:
         queue = JobQueue(Settings(redis_url=redis.url))
-        assert queue.is_empty()
-        queue.send("job")
-        assert not queue.is_empty()
+        assert queue.is_empty(QUEUES)
+        queue.send("job", "gpu")
+        assert not queue.is_empty(QUEUES)
+        assert queue.is_empty(["cpu"])
         queue.close()

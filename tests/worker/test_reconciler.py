@@ -17,8 +17,9 @@ from worker.artifacts import ArtifactStore
 from worker.embedded_redis import EmbeddedRedis
 from worker.job_store import JobStore
 from worker.jobs import JobRecord, JobState
-from worker.queue import QUEUE, JobQueue
+from worker.queue import JobQueue
 from worker.reconciler import Reconciler
+from worker.routes import message_queue
 from worker.settings import Settings
 
 STALE_S = 0.6
@@ -66,7 +67,7 @@ class Scene:
         return record
 
     def messages(self) -> int:
-        return int(Redis.from_url(self.settings.required_redis_url()).llen("cochlear:broker:" + QUEUE))
+        return int(Redis.from_url(self.settings.required_redis_url()).llen("cochlear:broker:" + message_queue("cpu")))
 
     def look(self) -> None:
         """Look twice, as far apart as it takes to be sure."""
@@ -116,8 +117,18 @@ def test_a_worker_that_died_after_publishing_has_done_its_job(scene: Scene) -> N
         folder.mkdir()
         (folder / "report.json").write_text(json.dumps(REPORT))
         scene.artifacts.publish("job", folder)
+    stored = Path(scene.settings.artifacts_url) / "job"
+    left = stored / ".attempt-killed"
+    left.mkdir()
     scene.look()
     assert (scene.job.state, scene.job.warnings) == (JobState.SUCCEEDED, ("a remark",))
+    assert sorted(path.name for path in stored.iterdir()) == ["input.nii.gz", "results"]
+    left.mkdir()
+    scene.reconciler.sweep()
+    assert left.exists(), "it may belong to an attempt that goes on"
+    os.utime(left, (0, 0))
+    scene.reconciler.sweep()
+    assert not left.exists()
     assert list(scene.job.files) == ["report.json"]
 
 
