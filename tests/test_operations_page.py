@@ -9,7 +9,6 @@ from typing import Any
 
 import typer
 
-from api.health import _IS_LIKE
 from api.problems import STATUS
 from api.selftest.checks import (
     LARGEST_ORDER_MM,
@@ -22,6 +21,7 @@ from api.selftest.checks import (
 from api.selftest.command import selftest
 from model.cli.main import build_app
 from worker.backup.commands import backup, restore
+from worker.redis_errors import REASONS
 from worker.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,7 +58,7 @@ def test_every_problem_code_is_explained_once() -> None:
 
 def test_every_reason_of_the_readiness_checks_is_explained() -> None:
     table = section(6)
-    for _, words in _IS_LIKE:
+    for _, words in REASONS:
         assert words in table, words
     for check in ("redis", "disk", "worker", "bundle"):
         assert f"| `{check}` |" in table

@@ -24,7 +24,7 @@ def reason(error: BaseException) -> str:
         return f"shows a certificate that is not trusted ({tls.verify_message.rstrip('.')})"
     if tls is not None:
         return "does not agree on TLS"
-    return next((words for applies, words in _IS_LIKE if applies(error)), f"takes no writes ({type(error).__name__})")
+    return next((words for applies, words in REASONS if applies(error)), f"takes no writes ({type(error).__name__})")
 
 
 def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
@@ -41,7 +41,7 @@ def _says(error: BaseException, *words: str) -> bool:
     return isinstance(error, ResponseError | RedisConnectionError) and str(error).upper().startswith(words)
 
 
-_IS_LIKE: tuple[tuple[Callable[[BaseException], bool], str], ...] = (
+REASONS: tuple[tuple[Callable[[BaseException], bool], str], ...] = (
     (lambda error: isinstance(error, AuthenticationError), "refuses the password, or wants one"),
     (lambda error: _says(error, "NOAUTH", "WRONGPASS"), "refuses the password, or wants one"),
     (lambda error: isinstance(error, NoPermissionError), "does not let this user write"),
@@ -52,3 +52,4 @@ _IS_LIKE: tuple[tuple[Callable[[BaseException], bool], str], ...] = (
     (lambda error: isinstance(error, RedisTimeoutError), "does not answer in time"),
     (lambda error: isinstance(error, RedisConnectionError), "cannot be reached"),
 )
+"""What kinds of errors mean, the first that applies."""
