@@ -112,9 +112,6 @@ def test_workers_that_beat_without_hearing_are_named(redis: EmbeddedRedis, check
     assert says() == (False, "2 workers beat, 0 consume; deaf: here:1, here:2", True, "small is loaded")
     presence.note("here:1", {"bundle": "small", "bundle_state": LOADING})
     assert says()[:2] == (True, "2 workers beat, 1 consumes; deaf: here:2"), "it takes no messages while it loads"
-    presence.redis.sadd("cochlear:running", "job")
-    presence.redis.set("cochlear:beat:job", "here:2:token", px=1000)
-    assert says()[:2] == (True, "2 workers beat, 2 consume"), "nor while it works"
     presence.forget("here:2")
     assert presence.redis.hgetall("cochlear:worker:here:2") == {}
     presence.redis.close()
