@@ -19,8 +19,9 @@ from pathlib import Path
 import httpx
 import numpy as np
 
+from benchmarks.attack.ear import plain_ear
 from benchmarks.attack.processes import MemoryWatch
-from benchmarks.attack.served import Served, plain_ear
+from benchmarks.stack import Stack, shipped
 
 _BOUNDARY = "b0undary"
 
@@ -153,7 +154,7 @@ async def trickle(url: str, stop: asyncio.Event) -> None:
 
 
 async def measure(
-    service: Served, ear: tuple[bytes, str], clients: int, seconds: float, note: Callable[[str], None]
+    service: Stack, ear: tuple[bytes, str], clients: int, seconds: float, note: Callable[[str], None]
 ) -> tuple[list[Polls], Uploads]:
     """Take all figures, one after the other."""
     first, addresses = await upload(service.url, service.process_id, ear, 1)
@@ -191,7 +192,7 @@ def main() -> None:
     ear = plain_ear()
     if arguments.ear is not None:
         ear = arguments.ear.read_bytes(), arguments.landmarks.read_text()
-    with Served(COCHLEAR_MAX_REQUESTS_PER_S="100000") as service:
+    with shipped() as service:
         polls, uploads = asyncio.run(
             measure(service, ear, arguments.clients, arguments.seconds, lambda text: print(text, file=sys.stderr))
         )

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.attack.served import Served
+from benchmarks.stack import shipped
 
 CHECKS = (
     "not_a_server_error",
@@ -48,7 +48,7 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    with Served(COCHLEAR_MAX_REQUESTS_PER_S="100000") as service:
+    with shipped() as service:
         words = command(service.url, arguments.examples, arguments.seed)
         # Hypothesis writes its database into the working directory.
         done = subprocess.run(words, cwd=service.data_dir.parent, env=dict(os.environ), check=False)  # noqa: S603
