@@ -79,7 +79,7 @@ def _answers(*media_types: str, whole: dict[str, Any] | None = None) -> dict[int
     """
     binary = {"content": {name: {"schema": {"type": "string", "format": "binary"}} for name in media_types}}
     # What is in a part of a file follows no schema.
-    part = {"content": {name: {} for name in media_types}}
+    part: dict[str, Any] = {"content": {name: {} for name in media_types}}
     return {
         200: {"description": "The file.", **(whole or binary)},
         206: {"description": "The part of the file that `Range` names.", **part},

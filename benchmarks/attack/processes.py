@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -52,6 +53,12 @@ class MemoryWatch:
                     # The peak a kernel keeps for each process misses nothing between two samples.
                     peaks = [_field(check, "VmHWM") for check in children_of(child)]
                     self.child_bytes = max([self.child_bytes, *peaks])
+
+
+def cpu_seconds(process_id: int) -> float:
+    """Give the time that a process, its children not counted, has spent on the processor."""
+    fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _field(process_id: int, name: str) -> int:
