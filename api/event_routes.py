@@ -30,6 +30,17 @@ _BATCH = 500
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 """Neither caches nor proxies may hold events back."""
 
+_EVENT = {
+    "type": "object",
+    "required": ["event", "id", "data"],
+    "properties": {
+        "event": {"enum": ["changed", "completed"]},
+        "id": {"type": "string", "pattern": _EVENT_ID.pattern},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
+"""What an event of the stream is (`itemSchema` of OpenAPI 3.2, which the framework writes for streams, too)."""
+
 LastEventId = Annotated[
     str | None,
     Header(alias="Last-Event-ID", description="`id` of the last event that was received; the stream goes on after it."),
@@ -46,7 +57,7 @@ LastEventId = Annotated[
             "or `completed` for the last, after which the stream ends; `id` orders them; `data` is JSON with `state`, "
             "`stage`, `progress`, `attempt`, `cancel_requested` and `problem` (the code, when failed). A comment every "
             "15 s keeps the connection open.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"itemSchema": _EVENT}},
         },
         204: {"description": "The last event was received before; do not connect again."},
         **problem_responses(404, 422, 503),

@@ -86,7 +86,11 @@ _JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _OWN_WORDS = frozenset(STRUCTURE_IDS) | frozenset(MESH_FORMATS)
 """What the variable parts of an address may be, beside ids of jobs."""
 
-_STATUS_TITLES = {404: "There is nothing at this address", 405: "The method is not offered at this address"}
+_STATUS_TITLES = {
+    400: "The request is malformed",
+    404: "There is nothing at this address",
+    405: "The method is not offered at this address",
+}
 
 
 class ProblemItem(BaseModel):
@@ -230,11 +234,11 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
 
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
-    """Answer what the router refuses: unknown addresses and methods."""
+    """Answer what the framework refuses: unknown addresses and methods, JSON that cannot be read."""
     if not isinstance(error, HTTPException):
         raise error
     title = _STATUS_TITLES.get(error.status_code, str(error.detail))
-    code = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http-error")
+    code = {400: "bad-request", 404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http-error")
     problem = Problem(type=f"/problems/{code}", title=title, status=error.status_code, detail=title)
     return _answer(request, problem, error.headers)
 

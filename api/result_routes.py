@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.access.caller import Caller, Reader
@@ -19,6 +19,7 @@ from api.ranges import repr_digest, requested_range
 from api.schemas import problem_responses
 from model.meshes.formats import MESH_FORMATS
 from model.outputs.displacement import DISPLACEMENT_NAME
+from model.outputs.report import ResultReport
 from model.outputs.store import MeshStore, OutputSpace, default_space
 from model.structures import STRUCTURE_IDS
 from worker.jobs import JobRecord, JobState
@@ -53,15 +54,50 @@ _FILES = {
 _PROBLEMS = problem_responses(404, 409, 410, 416, 422, 503)
 
 
-def _binary(media_type: str) -> dict[int | str, dict[str, Any]]:
-    """Give the OpenAPI entries of a route that answers with a file."""
-    content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
+_MANIFEST_ENTRY = {
+    "type": "object",
+    "required": ["name", "bytes", "sha256"],
+    "properties": {
+        "name": {"type": "string"},
+        "bytes": {"type": "integer", "minimum": 0},
+        "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+    },
+}
+_MANIFEST = {
+    "type": "object",
+    "required": ["schema_version", "files"],
+    "properties": {"schema_version": {"type": "string"}, "files": {"type": "array", "items": _MANIFEST_ENTRY}},
+}
+
+
+def _answers(*media_types: str, whole: dict[str, Any] | None = None) -> dict[int | str, dict[str, Any]]:
+    """Give the OpenAPI entries of a route that answers with a file of one of these types.
+
+    Args:
+        *media_types: the types.
+        whole: entry of the answer with the whole file, where more can be said of it than that it is one.
+    """
+    binary = {"content": {name: {"schema": {"type": "string", "format": "binary"}} for name in media_types}}
+    # What is in a part of a file follows no schema.
+    part: dict[str, Any] = {"content": {name: {} for name in media_types}}
     return {
-        200: {"description": "The file.", "content": content},
-        206: {"description": "The part of the file that `Range` names.", "content": content},
+        200: {"description": "The file.", **(whole or binary)},
+        206: {"description": "The part of the file that `Range` names.", **part},
         304: {"description": "Unchanged."},
         **_PROBLEMS,
     }
+
+
+_WHOLE: Mapping[str, dict[str, Any]] = {
+    "report.json": {"model": ResultReport},
+    "manifest.json": {"content": {"application/json": {"schema": _MANIFEST}}},
+}
+StructureId = Annotated[str, Path(description="Id of the structure.", json_schema_extra={"enum": list(STRUCTURE_IDS)})]
+MaskId = Annotated[
+    str,
+    Path(description="Id of the structure, or `labels`.", json_schema_extra={"enum": [*STRUCTURE_IDS, "labels"]}),
+]
+MeshFormat = Annotated[str, Path(description="Format of the file.", json_schema_extra={"enum": list(MESH_FORMATS)})]
 
 
 def _finished_job(context: Context, caller: Caller, job_id: str) -> JobRecord:
@@ -186,7 +222,7 @@ def _add_file_route(name: str, summary: str) -> None:
         name=PurePosixPath(name).name,
         operation_id="get_" + "".join(char if char.isalnum() else "_" for char in name),
         response_class=Response,
-        responses=_binary(_media_type(name)),
+        responses=_answers(_media_type(name), whole=_WHOLE.get(name)),
         summary=summary,
     )
 
@@ -199,7 +235,7 @@ for _name, _summary in _FILES.items():
 @router.get(
     "/meshes/{structure}.{form}",
     response_class=Response,
-    responses=_binary("application/octet-stream"),
+    responses=_answers(*(_media_type(f"x.{form}") for form in MESH_FORMATS)),
     summary="A mesh in any format and space",
 )
 def mesh(
@@ -207,8 +243,8 @@ def mesh(
     context: ContextOf,
     caller: Reader,
     job_id: JobId,
-    structure: str,
-    form: str,
+    structure: StructureId,
+    form: MeshFormat,
     space: Annotated[
         OutputSpace | None,
         Query(
@@ -237,9 +273,9 @@ def mesh(
 @router.get(
     "/masks/{structure}.nii.gz",
     response_class=Response,
-    responses=_binary("application/gzip"),
+    responses=_answers("application/gzip"),
     summary="The mask of a structure on the grid of the image",
 )
-def mask(request: Request, context: ContextOf, caller: Reader, job_id: JobId, structure: str) -> Response:
+def mask(request: Request, context: ContextOf, caller: Reader, job_id: JobId, structure: MaskId) -> Response:
     """Give the mask of a structure, or with `labels` the label map of all."""
     return _stored(request, context, _finished_job(context, caller, job_id), f"masks/{structure}.nii.gz")

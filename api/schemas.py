@@ -240,11 +240,11 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 _MEANINGS = {
-    400: "The body is malformed.",
+    400: "The request is malformed.",
     401: "No valid API key was sent, where keys are required.",
     403: "The key lacks the scope; without keys: the request is not from this machine.",
     404: "There is no such job or result.",
-    408: "The upload came too slowly.",
+    408: "The request came too slowly.",
     409: "The state of the job or model does not allow it yet.",
     410: "The job has expired; its files are gone.",
     413: "The upload is too large.",
@@ -252,5 +252,6 @@ _MEANINGS = {
     415: "The content type is not taken.",
     422: "The input cannot be used.",
     429: "This caller sends too many requests or has too many jobs; `Retry-After` says when to try again.",
+    431: "Address and header fields are too long.",
     503: "The service cannot take it at the moment.",
 }

@@ -7,7 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -28,27 +31,29 @@ class Stack:
 
     Args:
         folder: where everything lies; the log too.
-        checkpoints: folder of bundles.
+        checkpoints: folder of bundles with the small one; None takes the shipped model.
         second_worker: whether to run one.
-        bundle: model of the jobs.
+        **settings: further `COCHLEAR_*` variables.
     """
 
-    def __init__(self, folder: Path, checkpoints: Path, *, second_worker: bool = True, bundle: str = BUNDLE) -> None:
+    def __init__(self, folder: Path, checkpoints: Path | None, *, second_worker: bool = True, **settings: str) -> None:
         """Settle places and settings."""
         self.data_dir = folder / "data"
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.redis_url = f"unix://{self.data_dir / 'redis' / 'redis.sock'}"
         self.store = JobStore(self.redis_url, STALE_S)
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.http = httpx.Client(base_url=self.url, timeout=30)
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("COCHLEAR_")}
         self._environment |= {
-            "COCHLEAR_BUNDLE": bundle,
-            "COCHLEAR_CHECKPOINTS": str(checkpoints),
             "COCHLEAR_DEVICE": "cpu",
             "COCHLEAR_STALE_AFTER_S": str(STALE_S),
             "OMP_NUM_THREADS": "1",
         }
+        if checkpoints is not None:
+            self._environment |= {"COCHLEAR_BUNDLE": BUNDLE, "COCHLEAR_CHECKPOINTS": str(checkpoints)}
+        self._environment |= settings
         self._log: IO[bytes] = (folder / "service.log").open("ab")
         self._serve: subprocess.Popen[bytes] | None = None
         self._second: subprocess.Popen[bytes] | None = None
@@ -98,6 +103,13 @@ class Stack:
         except httpx.HTTPError:
             return False
 
+    @property
+    def process_id(self) -> int:
+        """The process that answers requests, which `cochlear serve` is itself."""
+        if self._serve is None:
+            raise RuntimeError("the service was not started")
+        return self._serve.pid
+
     def processes(self) -> dict[str, list[int]]:
         """Give the ids of the living processes by part: `api`, `redis`, `parent` and `child` of workers."""
         found: dict[str, list[int]] = {"api": [], "redis": [], "parent": [], "child": []}
@@ -131,6 +143,22 @@ class Stack:
             start_new_session=True,
             preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGTERM),
         )
+
+
+@contextmanager
+def shipped(**settings: str) -> Iterator[Stack]:
+    """Run a service with the shipped model, one worker and no limit to rates, in a folder that is erased afterwards.
+
+    Args:
+        **settings: further `COCHLEAR_*` variables.
+    """
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        Stack(
+            Path(folder), None, second_worker=False, **{"COCHLEAR_MAX_REQUESTS_PER_S": "100000", **settings}
+        ) as stack,
+    ):
+        yield stack
 
 
 def children_of(process_id: int) -> list[int]:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.small_ear import Ear
 from benchmarks.stack import Stack, children_of
-from model.bundle import DEFAULT_BUNDLE, default_checkpoints, find_bundle, load_bundle
+from model.bundle import DEFAULT_BUNDLE, find_bundle, load_bundle
 from model.evaluation.phantom import TYPICAL_SEED, write_phantom
 from worker.jobs import JobRecord, JobState
 
@@ -72,7 +72,7 @@ class Measured:
 def measure(ears: list[Ear], jobs: int, workers: int, folder: Path) -> Measured:
     """Run jobs with one or two workers."""
     before = os.getloadavg()[0]
-    with Stack(folder, default_checkpoints(), second_worker=workers == 2, bundle=DEFAULT_BUNDLE) as stack:
+    with Stack(folder, None, second_worker=workers == 2) as stack:
         processes = _computing(stack, workers)
         _wait(stack, _submit(stack, ears, workers))
         cpu, log = sum(map(_cpu_s, processes.values())), _size(stack.data_dir / "redis")

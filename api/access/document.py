@@ -15,8 +15,13 @@ _SCHEMES = {
 }
 
 
-def describe_access(app: FastAPI) -> None:
-    """Make the document of an application name the keys, and the refusals that every route shares."""
+def describe_access(app: FastAPI, *, is_open: bool) -> None:
+    """Make the document of an application name the keys, and the refusals that every route shares.
+
+    Args:
+        app: the application.
+        is_open: whether it asks for no keys.
+    """
     describe = app.openapi
 
     def described() -> dict[str, Any]:
@@ -27,8 +32,11 @@ def describe_access(app: FastAPI) -> None:
             document.setdefault("components", {})["securitySchemes"] = _SCHEMES
             for path, operations in document["paths"].items():
                 for operation in operations.values():
+                    _add(operation, 400, 408, 413, 431, 503)
                     if path not in WITHOUT_KEY:
-                        _add(operation)
+                        # The empty requirement says that it goes without.
+                        operation["security"] = [{"bearer": []}, {"header": []}, *([{}] if is_open else [])]
+                        _add(operation, 401, 403, 429)
                     _correct(operation)
             for name in ("HTTPValidationError", "ValidationError"):
                 document["components"]["schemas"].pop(name, None)
@@ -43,9 +51,7 @@ def _correct(operation: dict[str, Any]) -> None:
         operation["responses"]["422"] = problem_responses(422)[422]
 
 
-def _add(operation: dict[str, Any]) -> None:
-    """Add to one operation what needs a key."""
-    # The empty requirement stands for a service whose access is open.
-    operation["security"] = [{"bearer": []}, {"header": []}, {}]
-    for status, response in problem_responses(401, 403, 413, 429, 503).items():
+def _add(operation: dict[str, Any], *statuses: int) -> None:
+    """Add refusals to one operation."""
+    for status, response in problem_responses(*statuses).items():
         operation["responses"].setdefault(str(status), response)

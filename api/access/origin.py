@@ -47,7 +47,7 @@ def check_local(scope: Scope) -> None:
     if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         raise _foreign("a page of another site sent this request", "a request of no other site")
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != host[0].lower():
+    if origin is not None and _netloc_of(origin) != host[0].lower():
         raise _foreign("a page of another origin sent this request", "no Origin, or that of this service")
 
 
@@ -55,6 +55,14 @@ def _host_of(address: str) -> str:
     """Give the host of an address, empty when it has none."""
     try:
         return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _netloc_of(origin: str) -> str:
+    """Give host and port of an origin in lower case, empty when it is malformed."""
+    try:
+        return urlsplit(origin).netloc.lower()
     except ValueError:
         return ""
 

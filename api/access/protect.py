@@ -18,7 +18,7 @@ def protect(app: FastAPI, settings: Settings) -> Guard:
         The guard, to be closed at the end.
     """
     guard = Guard(settings)
-    describe_access(app)
+    describe_access(app, is_open=settings.access == "open")
     app.add_middleware(BodyCapMiddleware, settings=settings)
     app.add_middleware(GuardMiddleware, guard=guard)
     app.add_middleware(SecurityHeadersMiddleware)

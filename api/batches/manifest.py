@@ -82,6 +82,8 @@ def _entries(text: str) -> list[dict[str, Any]]:
     """Read the JSON array."""
     try:
         document = json.loads(text)
+        # JSON can name halves of characters (lone surrogates), which are no text and can be neither kept nor answered.
+        json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise _refused("the manifest is no JSON", "a JSON array with an object for each ear", "other text") from error
     if not isinstance(document, list) or not all(isinstance(entry, dict) for entry in document):

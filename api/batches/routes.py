@@ -73,7 +73,7 @@ _FORM: dict[str, Any] = {
     "",
     status_code=202,
     response_model=Batch,
-    responses=problem_responses(400, 413, 415, 422, 503),
+    responses=problem_responses(400, 408, 409, 413, 415, 422, 429, 503),
     openapi_extra=dict(_FORM),
     summary="Submit several ears",
 )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from benchmarks.stack import children_of, command_of
 
 _EVERY_S = 0.05
 
@@ -46,29 +49,16 @@ class MemoryWatch:
         while not self._ended.wait(_EVERY_S):
             self.own_bytes = max(self.own_bytes, _field(self._process_id, "VmHWM"))
             for child in children_of(self._process_id):
-                if b"forkserver" in _command(child):
+                if "forkserver" in command_of(child):
                     # The peak a kernel keeps for each process misses nothing between two samples.
                     peaks = [_field(check, "VmHWM") for check in children_of(child)]
                     self.child_bytes = max([self.child_bytes, *peaks])
 
 
-def children_of(process_id: int) -> list[int]:
-    """Give the process ids of the children of a process, all its threads'; none when it is gone."""
-    found = []
-    try:
-        for task in Path(f"/proc/{process_id}/task").iterdir():
-            found += [int(word) for word in (task / "children").read_text().split()]
-    except OSError:
-        return found
-    return found
-
-
-def _command(process_id: int) -> bytes:
-    """Give the command line of a process, empty when it is gone."""
-    try:
-        return Path(f"/proc/{process_id}/cmdline").read_bytes()
-    except OSError:
-        return b""
+def cpu_seconds(process_id: int) -> float:
+    """Give the time that a process, its children not counted, has spent on the processor."""
+    fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _field(process_id: int, name: str) -> int:

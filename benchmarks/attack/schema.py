@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.attack.served import Served
+from api.access.caller import Scope
+from api.access.keys import KeyFile, new_key
+from benchmarks.stack import shipped
 
 CHECKS = (
     "not_a_server_error",
@@ -25,34 +25,49 @@ Not whether all that the document allows is taken, or all else refused: no schem
 """
 
 
-def command(url: str, examples: int, seed: int, headers: Sequence[str] = ()) -> list[str]:
+def command(url: str, examples: int, seed: int, folder: Path, *, key: str = "", job_id: str = "") -> list[str]:
     """Give the command that tests a service.
 
     Args:
         url: address of the service.
         examples: how many examples are tried of each operation and kind of data.
         seed: equal seeds give equal examples.
-        headers: sent with every request.
+        folder: where a configuration is written.
+        key: an API key that is sent; then requests without it or with a wrong one must be refused, too.
+        job_id: asked for in each operation that looks at a job and no others are tested; else ids are made up.
     """
-    options = ["--checks", ",".join(CHECKS), "--max-examples", str(examples), "--seed", str(seed)]
-    options += ["--phases", "examples,coverage,fuzzing", "--no-color", "--request-timeout", "30"]
-    # Waiting is tested elsewhere; here it would only cost time. Streams of events end with their job.
-    options += ["--exclude-path", "/v1/jobs/{job_id}/events"]
-    sent = [word for header in headers for word in ("--header", header)]
-    return [str(Path(sys.executable).with_name("schemathesis")), "run", f"{url}/openapi.json", *options, *sent]
+    settings = folder / "schemathesis.toml"
+    settings.write_text(f'[parameters]\n"path.job_id" = "{job_id}"\n' if job_id else "")
+    checks = (*CHECKS, "ignored_auth") if key else CHECKS
+    options = ["--url", url, "--checks", ",".join(checks), "--max-examples", str(examples), "--seed", str(seed)]
+    options += ["--phases", "examples,coverage,fuzzing", "--no-color", "--request-timeout", "60"]
+    options += ["--generation-database", "none"]
+    if job_id:
+        options += ["--exclude-method", "POST", "--exclude-method", "DELETE"]
+        options += ["--exclude-path-regex", "^(?!.*job_id)"]
+    if key:
+        options += ["--header", f"Authorization: Bearer {key}"]
+    program = str(Path(sys.executable).with_name("schemathesis"))
+    return [program, "--config-file", str(settings), "run", f"{url}/openapi.json", *options]
 
 
 def main() -> int:
-    """Test a service of its own; give the exit status of schemathesis."""
+    """Test a service of its own, open and with keys; give 1 when anything was found, else 0."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--examples", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    with Served(COCHLEAR_MAX_REQUESTS_PER_S="100000") as service:
-        words = command(service.url, arguments.examples, arguments.seed)
-        # Hypothesis writes its database into the working directory.
-        done = subprocess.run(words, cwd=service.data_dir.parent, env=dict(os.environ), check=False)  # noqa: S603
-        return done.returncode
+    codes = []
+    for access in ("open", "keys"):
+        with shipped(COCHLEAR_ACCESS=access) as service:
+            kept, key = new_key("attack", [Scope.ADMIN], None)
+            if access == "open":
+                key = ""
+            else:
+                KeyFile(service.data_dir / "keys.json").add(kept)
+            words = command(service.url, arguments.examples, arguments.seed, service.data_dir.parent, key=key)
+            codes.append(subprocess.run(words, cwd=service.data_dir.parent, check=False).returncode)  # noqa: S603
+    return int(any(codes))
 
 
 if __name__ == "__main__":

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import logging
+import signal
 import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +19,12 @@ from pathlib import Path
 import httpx
 
 from benchmarks.attack.body_mutations import CONTENT_TYPE, mutate_body
+from benchmarks.attack.ear import plain_ear
 from benchmarks.attack.nifti_mutations import mutate
 from benchmarks.attack.processes import MemoryWatch
-from benchmarks.attack.served import Served, plain_ear
+from benchmarks.stack import shipped
+
+_log = logging.getLogger(__name__)
 
 _CLIENTS = 4
 
@@ -46,7 +52,15 @@ class Outcome:
     left: list[str] = field(default_factory=list)
 
 
-def attack(url: str, process_id: int, data_dir: Path, image: bytes, landmarks: str, seeds: range) -> Outcome:
+def attack(
+    url: str,
+    process_id: int,
+    data_dir: Path,
+    image: bytes,
+    landmarks: str,
+    seeds: range,
+    until: Callable[[], bool] = lambda: False,
+) -> Outcome:
     """Send one mutated upload per seed, four at a time, and erase every job that was accepted.
 
     Args:
@@ -56,15 +70,20 @@ def attack(url: str, process_id: int, data_dir: Path, image: bytes, landmarks: s
         image: a good image, gzipped.
         landmarks: landmarks that go with it.
         seeds: one upload each; every fifth has a mutated body instead of a mutated image.
+        until: asked before each upload whether the rest shall be left out.
     """
     outcome, lock, raw = Outcome(), threading.Lock(), gzip.decompress(image)
     accepted: list[str] = []
     before = _kept(data_dir)
 
     def send(seed: int) -> None:
+        if until():
+            return
         name, answer, seconds = _send(http, raw, image, landmarks, seed)
         with lock:
             _judge(outcome, seed, name, answer, seconds)
+            if outcome.answers.total() % 100 == 0:
+                _log.info("%d uploads, %d wrong", outcome.answers.total(), len(outcome.wrong))
         if answer.status_code == 202:
             address = answer.json()["links"]["self"]
             accepted.append(address)
@@ -139,17 +158,22 @@ def report(outcome: Outcome) -> str:
 
 
 def main() -> None:
-    """Attack a service of its own and print the figures; exit 1 when anything was wrong."""
+    """Attack a service of its own and print the figures, when interrupted too; exit 1 when anything was wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=5000, help="uploads to send")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first upload")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     arguments = parser.parse_args()
-    with Served() as service:
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    _log.setLevel(logging.INFO)
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    with shipped() as service:
         image, landmarks = plain_ear()
         seeds = range(arguments.seed, arguments.seed + arguments.count)
         begun = time.perf_counter()
-        outcome = attack(service.url, service.process_id, service.data_dir, image, landmarks, seeds)
+        outcome = attack(service.url, service.process_id, service.data_dir, image, landmarks, seeds, ended.is_set)
         ready = httpx.get(f"{service.url}/readyz").status_code
     print(report(outcome))
     print(f"{time.perf_counter() - begun:.0f} s in all; afterwards /readyz answers {ready}")

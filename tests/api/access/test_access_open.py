@@ -31,6 +31,7 @@ from worker.settings import Settings, SettingsError
         ({"Host": ""}, "foreign-origin"),
         ({"Origin": "https://evil.example"}, "foreign-origin"),
         ({"Origin": "null"}, "foreign-origin"),
+        ({"Origin": "http://["}, "foreign-origin"),
         ({"Origin": "http://127.0.0.1:1"}, "foreign-origin"),
         ({"Sec-Fetch-Site": "cross-site"}, "foreign-origin"),
         ({"Sec-Fetch-Site": "same-site"}, "foreign-origin"),
