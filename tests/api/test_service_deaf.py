@@ -65,19 +65,19 @@ def test_a_deaf_worker_shows_ends_itself_and_no_job_is_lost(
             assert service.http.get("/startupz").status_code == 200
             proxy.deaf.set()
             begin = time.monotonic()
-            found = wait_for_readiness(service, 503, DEAF_AFTER_S + 4)
+            found = wait_for_readiness(service, 503, DEAF_AFTER_S + 20)
             assert found["checks"]["redis"]["ok"], "only the connection that waits for messages is dead"
             assert not found["checks"]["worker"]["ok"]
             assert found["checks"]["worker"]["reason"] == f"1 worker beats, 0 consume; deaf: {name}"
             assert service.http.get("/startupz").status_code == 200
             assert service.store.live_workers() == [name], "it beats"
             job = service.submit(ear)
-            while os.path.exists(f"/proc/{worker}") and time.monotonic() - begin < 4 * DEAF_AFTER_S:
+            while os.path.exists(f"/proc/{worker}") and time.monotonic() - begin < 4 * DEAF_AFTER_S + 30:
                 time.sleep(0.05)
             assert not os.path.exists(f"/proc/{worker}"), "it ends itself, and its supervisor has collected it"
             assert proxy.dropped > 0
             proxy.deaf.clear()
-            wait_for_readiness(service, 200, 20)
+            wait_for_readiness(service, 200, 60)
             record = service.wait_until_finished(job["id"])
             # On a busy machine the short limit of this test may take a slow start for a death.
             assert record.state is JobState.SUCCEEDED

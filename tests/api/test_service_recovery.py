@@ -66,7 +66,7 @@ def test_jobs_outlive_their_service_however_it_ends(tmp_path: Path, checkpoints:
         processes = everything_of(first)
         assert len(processes) >= 4, "it, Redis, a worker and its pool child"
         assert first.stop(signal.SIGINT) == 0
-        assert_all_end(processes, 2)
+        assert_all_end(processes, 10)
     with Service(tmp_path, checkpoints) as second:
         for job_id in jobs:
             record = second.wait_until_finished(job_id)
