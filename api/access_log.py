@@ -76,6 +76,7 @@ class AccessLogMiddleware:
         try:
             await self._app(scope, receive, send_noted)
         except Exception:
+            # Only noted here, whatever it is; it goes on to whoever answers it.
             status = status or 500
             raise
         finally:

@@ -81,6 +81,7 @@ class Courier:
         except RedisError as error:
             _log.warning("webhooks are put off, Redis is away: %s", type(error).__name__)
         except Exception:
+            # One message that cannot be read must not end the delivery of the others.
             _log.exception("a message of the outbox cannot be read")
         return None
 
